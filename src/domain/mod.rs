@@ -1,0 +1,22 @@
+//! Pure types and rules: no I/O, no clock, no other room.
+//!
+//! A value of one of these types is valid: it was parsed once, at the edge, and
+//! nothing behind checks it again.
+
+mod decision;
+mod embedding;
+mod error;
+mod filter;
+mod id;
+mod item;
+mod metric;
+mod payload;
+
+pub use decision::{Example, Ranked, Rule, rank};
+pub use embedding::{Embedding, MAX_DIM};
+pub use error::Invalid;
+pub use filter::{Filter, MAX_FILTER_DEPTH, Range};
+pub use id::{CollectionName, ItemId, Label, MAX_ID_BYTES, MAX_LABEL_BYTES, MAX_NAME_BYTES};
+pub use item::Item;
+pub use metric::Metric;
+pub use payload::{MAX_PAYLOAD_BYTES, MAX_PAYLOAD_DEPTH, Payload};
