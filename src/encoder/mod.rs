@@ -1,0 +1,1 @@
+//! From image to embedding: pre-processing, the Siamese tower, the bounded pool.

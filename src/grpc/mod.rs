@@ -1,0 +1,1 @@
+//! The protocol edge: convert, call the engine, convert back.

@@ -1,0 +1,1 @@
+//! Nearest-neighbour search: sealed HNSW segments, the exact tail, tombstones.

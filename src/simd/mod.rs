@@ -1,0 +1,1 @@
+//! SIMD kernels, chosen once at run time; the only room that holds `unsafe`.

@@ -1,0 +1,1 @@
+//! Durable records: the only room that names sled.

@@ -1,0 +1,1 @@
+//! Data sets, the trainer of the encoder, and honest evaluation.
