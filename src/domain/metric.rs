@@ -1,5 +1,6 @@
 //! How far apart two embeddings are.
 
+use super::Embedding;
 use serde::{Deserialize, Serialize};
 
 /// A collection's notion of nearness. A *distance* is always "smaller is nearer".
@@ -15,6 +16,18 @@ pub enum Metric {
 }
 
 impl Metric {
+    /// The distance between two embeddings of this metric and of one dimension.
+    #[must_use]
+    pub fn between(self, a: &Embedding, b: &Embedding) -> f32 {
+        let pairs = || a.as_slice().iter().zip(b.as_slice());
+        let dot = || pairs().map(|(x, y)| x * y).sum::<f32>();
+        match self {
+            Self::Cosine => (1.0 - dot()).max(0.0),
+            Self::Euclidean => pairs().map(|(x, y)| (x - y) * (x - y)).sum::<f32>().sqrt(),
+            Self::Dot => -dot(),
+        }
+    }
+
     /// The similarity belonging to a distance: larger is more alike.
     ///
     /// Cosine: the cosine, in -1..=1. Euclidean: `1 / (1 + distance)`, in 0..=1.
