@@ -1,0 +1,57 @@
+//! What the store keeps, as its callers see it.
+
+use crate::domain::{CollectionName, ItemId, Label, Metric, Payload};
+use serde::{Deserialize, Serialize};
+
+/// A collection and how its index is built.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CollectionRecord {
+    /// Its number, never used again: names can be.
+    pub number: u64,
+    /// Its name.
+    pub name: CollectionName,
+    /// For people.
+    pub description: String,
+    /// Its notion of nearness.
+    pub metric: Metric,
+    /// Components of a vector.
+    pub dim: u32,
+    /// The encoder that makes its vectors; none where clients bring their own.
+    pub model: Option<String>,
+    /// HNSW: links a node.
+    pub m: u32,
+    /// HNSW: breadth of the search while building.
+    pub ef_construction: u32,
+    /// Whether images are kept beside their vectors.
+    pub keep_images: bool,
+    /// Milliseconds since 1970.
+    pub created_ms: u64,
+}
+
+/// An item without its id and vector.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ItemRecord {
+    /// The row of its vector and tag.
+    pub seq: u64,
+    /// The identity or class it is an example of, if any.
+    pub label: Option<Label>,
+    /// What the client keeps with it.
+    pub payload: Payload,
+    /// The number of its image, if one is kept.
+    pub image: Option<u64>,
+    /// Milliseconds since 1970.
+    pub created_ms: u64,
+    /// Milliseconds since 1970.
+    pub updated_ms: u64,
+    /// The encoder that made its vector, if one did.
+    pub model: Option<String>,
+}
+
+/// What the index keeps of a live row.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tag {
+    /// The item.
+    pub id: ItemId,
+    /// Its label, if any.
+    pub label: Option<Label>,
+}
