@@ -1,1 +1,149 @@
 //! From image to embedding: pre-processing, the Siamese tower, the bounded pool.
+//!
+//! - `decode`, `grey`, `ink`: a file becomes 32 x 32 numbers, within limits.
+//! - `card`, `weights`: the file a model lives in; nothing in it is trusted.
+//! - `conv`, `layer`, `tower`: the network, on candle.
+//! - `queue`, `pool`: many callers, few threads, small batches.
+
+mod card;
+pub mod conv;
+mod decode;
+mod error;
+mod grey;
+mod ink;
+pub(crate) mod layer;
+mod pool;
+mod queue;
+pub mod tower;
+pub mod weights;
+
+pub use card::{Card, FAMILY, Measured, Plan, Training};
+pub use decode::ImageLimits;
+pub use error::{Error, ImageError};
+pub use ink::{GRID, Ink, Prepared, SIDE};
+pub use pool::{Pool, PoolError, PoolOptions};
+pub use weights::Weights;
+
+use crate::domain::{Embedding, Metric};
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+use tower::Tower;
+
+/// The trained encoder that is part of the program; `models/omniglot.json` says what it is.
+static BUNDLED: &[u8] = include_bytes!("../../models/omniglot.safetensors");
+
+/// A trained tower with its card. Thread-safe; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Encoder {
+    tower: Tower,
+    card: Arc<Card>,
+    version: Arc<str>,
+    limits: ImageLimits,
+}
+
+impl Encoder {
+    /// The encoder that is part of the program, loaded on the first call.
+    ///
+    /// # Errors
+    /// None, unless the program was built with broken weights.
+    pub fn bundled() -> Result<Arc<Self>, Error> {
+        static LOADED: OnceLock<Arc<Encoder>> = OnceLock::new();
+        if let Some(encoder) = LOADED.get() {
+            return Ok(Arc::clone(encoder));
+        }
+        let encoder = Arc::new(Self::from_bytes(BUNDLED)?);
+        Ok(Arc::clone(LOADED.get_or_init(|| encoder)))
+    }
+
+    /// Loads a weights file.
+    ///
+    /// # Errors
+    /// Unreadable, too large, or not the weights of a tower.
+    pub fn load(path: &Path) -> Result<Self, Error> {
+        let read = |source| Error::Read {
+            path: path.to_owned(),
+            source,
+        };
+        let bytes = std::fs::metadata(path).map_err(read)?.len();
+        if bytes > weights::MAX_BYTES {
+            return Err(Error::TooLarge {
+                bytes,
+                limit: weights::MAX_BYTES,
+            });
+        }
+        Self::from_bytes(&std::fs::read(path).map_err(read)?)
+    }
+
+    /// Loads the contents of a weights file, which need not be trusted.
+    ///
+    /// # Errors
+    /// Not a safetensors file, no card, or tensors other than the card's architecture has.
+    pub fn from_bytes(file: &[u8]) -> Result<Self, Error> {
+        let (weights, card) = Weights::parse(file)?;
+        Self::new(&weights, card)
+    }
+
+    /// An encoder of these weights.
+    ///
+    /// # Errors
+    /// Weights that overflow when batch normalisation is folded in.
+    pub fn new(weights: &Weights, card: Card) -> Result<Self, Error> {
+        Ok(Self {
+            tower: Tower::new(weights)?,
+            version: format!("{}-{}", card.name, weights.hash()).into(),
+            card: Arc::new(card),
+            limits: ImageLimits::default(),
+        })
+    }
+
+    /// The same encoder with other limits on images.
+    #[must_use]
+    pub fn with_limits(self, limits: ImageLimits) -> Self {
+        Self { limits, ..self }
+    }
+
+    /// The card's name and a hash of the weights, such as `omniglot-1-1a2b3c4d`: embeddings
+    /// of different versions cannot be compared.
+    #[must_use]
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// Dimensions of an embedding.
+    #[must_use]
+    pub fn dim(&self) -> usize {
+        self.card.plan.dim
+    }
+
+    /// What the model is and how it was made.
+    #[must_use]
+    pub fn card(&self) -> &Card {
+        &self.card
+    }
+
+    /// Decodes a PNG or JPEG file, turns it upright, finds its ink and shrinks it.
+    ///
+    /// # Errors
+    /// Not an image, or beyond the limits.
+    pub fn prepare(&self, image: &[u8]) -> Result<Prepared, ImageError> {
+        Ok(Ink::read(image, &self.limits)?.prepare())
+    }
+
+    /// Embeds images, each to unit length, on the calling thread; [`Pool`] uses all cores.
+    /// What comes out for an image is the same, bit for bit, in any batch.
+    ///
+    /// # Errors
+    /// A vector of length zero, or a failure of the tensor library.
+    pub fn embed(&self, images: &[Prepared]) -> Result<Vec<Embedding>, Error> {
+        if images.is_empty() {
+            return Ok(Vec::new());
+        }
+        let rows = self.tower.forward(images)?.to_vec2::<f32>()?;
+        rows.into_iter()
+            .map(|row| {
+                Embedding::new(row, self.dim(), Metric::Cosine)
+                    .map_err(|e| Error::Degenerate(e.to_string()))
+            })
+            .collect()
+    }
+}

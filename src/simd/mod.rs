@@ -1,1 +1,3 @@
 //! SIMD kernels, chosen once at run time; the only room that holds `unsafe`.
+
+pub mod matmul;

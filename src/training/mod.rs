@@ -1,1 +1,4 @@
 //! Data sets, the trainer of the encoder, and honest evaluation.
+
+pub mod init;
+pub mod random;

@@ -1,0 +1,130 @@
+//! From a file's bytes to pixels, within limits.
+
+use super::ImageError;
+use image::codecs::{jpeg::JpegDecoder, png::PngDecoder};
+use image::metadata::Orientation;
+use image::{DynamicImage, ImageDecoder, Limits};
+use std::io::Cursor;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Mutex, PoisonError};
+
+/// What an image may cost. Checked on the header, before pixels are decoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ImageLimits {
+    /// Largest file, in bytes.
+    pub max_bytes: usize,
+    /// Most pixels, width times height.
+    pub max_pixels: u64,
+    /// Most memory that a decoder may take for itself, in bytes.
+    pub max_decoder_bytes: u64,
+    /// Images of more pixels than this are decoded one at a time in the whole process,
+    /// so that many large ones together do not exhaust memory.
+    pub large_pixels: u64,
+}
+
+impl Default for ImageLimits {
+    fn default() -> Self {
+        Self {
+            max_bytes: 16 * 1024 * 1024,
+            max_pixels: 50_000_000,
+            max_decoder_bytes: 512 * 1024 * 1024,
+            large_pixels: 4_000_000,
+        }
+    }
+}
+
+static LARGE: Mutex<()> = Mutex::new(());
+
+/// A decoded picture and how it is to be turned for viewing (EXIF 2.3, tag 0x0112).
+pub(super) struct Picture {
+    pub pixels: DynamicImage,
+    pub orientation: Orientation,
+}
+
+/// Decodes a PNG or JPEG file and hands the picture to `then`.
+///
+/// A panic inside a decoder is contained and reported as [`ImageError::Corrupt`].
+pub(super) fn decode<R>(
+    file: &[u8],
+    limits: &ImageLimits,
+    then: impl FnOnce(Picture) -> R,
+) -> Result<R, ImageError> {
+    if file.is_empty() {
+        return Err(ImageError::Empty);
+    }
+    if file.len() > limits.max_bytes {
+        return Err(ImageError::TooManyBytes {
+            bytes: file.len(),
+            limit: limits.max_bytes,
+        });
+    }
+    catch_unwind(AssertUnwindSafe(|| {
+        if file.starts_with(b"\x89PNG\r\n\x1a\n") {
+            let allowed = decoder_limits(limits);
+            pixels(
+                PngDecoder::with_limits(Cursor::new(file), allowed).map_err(corrupt)?,
+                limits,
+                then,
+            )
+        } else if file.starts_with(b"\xff\xd8\xff") {
+            pixels(
+                JpegDecoder::new(Cursor::new(file)).map_err(corrupt)?,
+                limits,
+                then,
+            )
+        } else {
+            Err(ImageError::Unsupported { begins: hex(file) })
+        }
+    }))
+    .unwrap_or_else(|_| Err(ImageError::Corrupt("the decoder gave up".into())))
+}
+
+fn pixels<R>(
+    mut decoder: impl ImageDecoder,
+    limits: &ImageLimits,
+    then: impl FnOnce(Picture) -> R,
+) -> Result<R, ImageError> {
+    let (width, height) = decoder.dimensions();
+    let count = u64::from(width) * u64::from(height);
+    if count > limits.max_pixels {
+        return Err(ImageError::TooManyPixels {
+            width,
+            height,
+            limit: limits.max_pixels,
+        });
+    }
+    if count == 0 {
+        return Err(ImageError::Corrupt(format!("{width} x {height} pixels")));
+    }
+    decoder
+        .set_limits(decoder_limits(limits))
+        .map_err(corrupt)?;
+    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+    let _alone =
+        (count > limits.large_pixels).then(|| LARGE.lock().unwrap_or_else(PoisonError::into_inner));
+    let pixels = DynamicImage::from_decoder(decoder).map_err(corrupt)?;
+    Ok(then(Picture {
+        pixels,
+        orientation,
+    }))
+}
+
+fn decoder_limits(limits: &ImageLimits) -> Limits {
+    let mut allowed = Limits::default();
+    allowed.max_alloc = Some(limits.max_decoder_bytes);
+    allowed
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+fn corrupt(error: image::ImageError) -> ImageError {
+    ImageError::Corrupt(error.to_string())
+}
+
+fn hex(file: &[u8]) -> String {
+    use std::fmt::Write;
+    file.iter().take(8).fold(String::new(), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

@@ -1,0 +1,72 @@
+//! One row of any picture as 16-bit grey.
+
+use image::DynamicImage;
+
+const WHITE: u32 = 65_535;
+
+/// Makes the picture one of the kinds that [`fill_row`] reads.
+pub(super) fn readable(picture: DynamicImage) -> DynamicImage {
+    use DynamicImage as D;
+    match picture {
+        D::ImageLuma8(_)
+        | D::ImageLumaA8(_)
+        | D::ImageRgb8(_)
+        | D::ImageRgba8(_)
+        | D::ImageLuma16(_)
+        | D::ImageLumaA16(_)
+        | D::ImageRgb16(_)
+        | D::ImageRgba16(_) => picture,
+        other => D::ImageRgba16(other.to_rgba16()),
+    }
+}
+
+/// Fills `row` with the grey values of row `y`: 0 black, 65,535 white; what is transparent
+/// lies on white. Colour counts by luma (ITU-R BT.709).
+pub(super) fn fill_row(picture: &DynamicImage, y: usize, row: &mut [u16]) {
+    use DynamicImage as D;
+    match picture {
+        D::ImageLuma8(p) => each(p.as_raw(), y, row, |[v]| wide(v)),
+        D::ImageLumaA8(p) => each(p.as_raw(), y, row, |[v, a]| over_white(wide(v), wide(a))),
+        D::ImageRgb8(p) => each(p.as_raw(), y, row, |c| luma(c.map(wide))),
+        D::ImageRgba8(p) => each(p.as_raw(), y, row, |[r, g, b, a]| {
+            over_white(luma([r, g, b].map(wide)), wide(a))
+        }),
+        D::ImageLuma16(p) => each(p.as_raw(), y, row, |[v]| u32::from(v)),
+        D::ImageLumaA16(p) => each(p.as_raw(), y, row, |[v, a]| over_white(v.into(), a.into())),
+        D::ImageRgb16(p) => each(p.as_raw(), y, row, |c| luma(c.map(u32::from))),
+        D::ImageRgba16(p) => each(p.as_raw(), y, row, |[r, g, b, a]| {
+            over_white(luma([r, g, b].map(u32::from)), a.into())
+        }),
+        _ => row.fill(u16::MAX),
+    }
+}
+
+fn each<T: Copy, const N: usize>(
+    samples: &[T],
+    y: usize,
+    row: &mut [u16],
+    grey: impl Fn([T; N]) -> u32,
+) {
+    let start = y * row.len() * N;
+    let (pixels, _) = samples[start..start + row.len() * N].as_chunks::<N>();
+    for (out, pixel) in row.iter_mut().zip(pixels) {
+        #[expect(clippy::cast_possible_truncation, reason = "at most WHITE")]
+        let value = grey(*pixel).min(WHITE) as u16;
+        *out = value;
+    }
+}
+
+fn wide(v: u8) -> u32 {
+    u32::from(v) * 257
+}
+
+fn luma([r, g, b]: [u32; 3]) -> u32 {
+    (2126 * r + 7152 * g + 722 * b + 5000) / 10_000
+}
+
+fn over_white(v: u32, alpha: u32) -> u32 {
+    let sum = u64::from(v) * u64::from(alpha) + u64::from(WHITE) * u64::from(WHITE - alpha);
+    #[expect(clippy::cast_possible_truncation, reason = "at most WHITE")]
+    let mixed = ((sum + u64::from(WHITE / 2)) / u64::from(WHITE)) as u32;
+    mixed
+}

@@ -1,0 +1,234 @@
+//! Embeds for many callers on a few threads of its own, never on an async one.
+//!
+//! A bounded queue; a thread that is free takes what waits, up to a batch, without
+//! waiting for more. A caller that goes away takes its job with it. A panic is contained.
+
+use super::queue::{Job, Queue};
+use super::{Encoder, Error, ImageError, Prepared};
+use crate::domain::Embedding;
+use bytes::Bytes;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, JoinHandle, Thread};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, oneshot};
+
+/// The pool's limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PoolOptions {
+    /// Threads; by default one a core. At least 1.
+    pub threads: usize,
+    /// Most images that wait. At least 1.
+    pub queue: usize,
+    /// Most images that pass through the tower together. At least 1.
+    pub max_batch: usize,
+}
+
+impl Default for PoolOptions {
+    fn default() -> Self {
+        Self {
+            threads: thread::available_parallelism().map_or(1, usize::from),
+            queue: 1024,
+            max_batch: 64,
+        }
+    }
+}
+
+/// Why the pool gave no embedding.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PoolError {
+    /// The image was refused.
+    #[error(transparent)]
+    Image(ImageError),
+    /// No room in the queue.
+    #[error("encoder busy: {queue} images wait, which is the most allowed")]
+    Busy {
+        /// The queue's length.
+        queue: usize,
+    },
+    /// The pool is shutting down.
+    #[error("encoder closed")]
+    Closed,
+    /// The encoder failed; not the caller's fault.
+    #[error("encoder failed: {0}")]
+    Failed(String),
+}
+
+/// Threads that embed with one encoder. Dropping it finishes what waits and joins them.
+#[derive(Debug)]
+pub struct Pool {
+    encoder: Arc<Encoder>,
+    queue: Arc<Queue>,
+    places: Arc<Semaphore>,
+    length: usize,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl std::fmt::Debug for Queue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Queue").field("len", &self.len()).finish()
+    }
+}
+
+impl Pool {
+    /// Starts the threads. Should the system refuse some, the pool does with fewer; with
+    /// none at all it is closed from the start.
+    #[must_use]
+    pub fn new(encoder: Arc<Encoder>, options: PoolOptions) -> Self {
+        let length = options.queue.clamp(1, Semaphore::MAX_PERMITS);
+        let queue = Arc::new(Queue::default());
+        let batch = options.max_batch.max(1);
+        let threads: Vec<_> = (0..options.threads.max(1))
+            .filter_map(|i| {
+                let (queue, encoder) = (Arc::clone(&queue), Arc::clone(&encoder));
+                thread::Builder::new()
+                    .name(format!("encoder-{i}"))
+                    .spawn(move || {
+                        while let Some(jobs) = queue.take(batch) {
+                            work(&encoder, jobs);
+                        }
+                    })
+                    .ok()
+            })
+            .collect();
+        if threads.is_empty() {
+            queue.close();
+        }
+        Self {
+            encoder,
+            queue,
+            places: Arc::new(Semaphore::new(length)),
+            length,
+            threads,
+        }
+    }
+
+    /// Embeds a PNG or JPEG file; waits while the queue is full.
+    ///
+    /// # Errors
+    /// The image was refused, the pool is closed, or the encoder failed.
+    pub async fn embed(&self, image: Bytes) -> Result<Embedding, PoolError> {
+        let place = Arc::clone(&self.places)
+            .acquire_owned()
+            .await
+            .map_err(|_| PoolError::Closed)?;
+        self.enqueue(image, place).await
+    }
+
+    /// Embeds a PNG or JPEG file; does not wait for room.
+    ///
+    /// # Errors
+    /// As [`Pool::embed`], and [`PoolError::Busy`] when the queue is full.
+    pub async fn try_embed(&self, image: Bytes) -> Result<Embedding, PoolError> {
+        let place = Arc::clone(&self.places)
+            .try_acquire_owned()
+            .map_err(|e| match e {
+                TryAcquireError::Closed => PoolError::Closed,
+                TryAcquireError::NoPermits => PoolError::Busy { queue: self.length },
+            })?;
+        self.enqueue(image, place).await
+    }
+
+    /// As [`Pool::embed`], for a thread that may block. Not for use in async code.
+    ///
+    /// # Errors
+    /// As [`Pool::embed`].
+    pub fn embed_blocking(&self, image: Bytes) -> Result<Embedding, PoolError> {
+        block_on(self.embed(image))
+    }
+
+    /// The encoder.
+    #[must_use]
+    pub fn encoder(&self) -> &Arc<Encoder> {
+        &self.encoder
+    }
+
+    /// Images that wait now.
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Refuses new images from now on; those that wait are still embedded.
+    pub fn close(&self) {
+        self.places.close();
+        self.queue.close();
+    }
+
+    async fn enqueue(
+        &self,
+        image: Bytes,
+        place: OwnedSemaphorePermit,
+    ) -> Result<Embedding, PoolError> {
+        let (answer, answered) = oneshot::channel();
+        self.queue.push(Job {
+            image,
+            answer,
+            place,
+        });
+        answered.await.unwrap_or(Err(PoolError::Closed))
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.close();
+        for thread in self.threads.drain(..) {
+            // Panics are contained in `work`; there is nothing to learn from one here.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Decodes and embeds a batch, and answers each job.
+fn work(encoder: &Encoder, jobs: Vec<Job>) {
+    let mut waiting = Vec::with_capacity(jobs.len());
+    let mut images: Vec<Prepared> = Vec::with_capacity(jobs.len());
+    for mut job in jobs {
+        // The queue has room again as soon as the job is no longer in it.
+        drop(job.place.split(1));
+        match encoder.prepare(&job.image) {
+            Ok(image) => {
+                images.push(image);
+                waiting.push(job);
+            }
+            Err(error) => job.done(Err(error.into())),
+        }
+    }
+    let embedded = catch_unwind(AssertUnwindSafe(|| encoder.embed(&images)))
+        .unwrap_or_else(|_| Err(Error::Degenerate("a panic".into())));
+    match embedded {
+        Ok(embeddings) => {
+            for (job, embedding) in waiting.into_iter().zip(embeddings) {
+                job.done(Ok(embedding));
+            }
+        }
+        Err(error) => {
+            let error = PoolError::Failed(error.to_string());
+            for job in waiting {
+                job.done(Err(error.clone()));
+            }
+        }
+    }
+}
+
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// Runs a future that needs no runtime, on this thread.
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut future = pin!(future);
+    loop {
+        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(value) => return value,
+            Poll::Pending => thread::park(),
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! The weights file: safetensors, little-endian `f32`, the card in its metadata.
+//!
+//! Batch normalisation is kept apart from the convolutions, so that training can go on
+//! from a file; [`super::Tower`] folds it in.
+
+use super::{Card, Error, Plan};
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use std::collections::HashMap;
+
+/// Largest weights file accepted, in bytes.
+pub const MAX_BYTES: u64 = 64 * 1024 * 1024;
+
+/// A 3x3 convolution and the batch normalisation behind it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Block {
+    /// `[3, 3, in, out]`, row after row.
+    pub kernel: Vec<f32>,
+    /// Scale, one a channel.
+    pub gain: Vec<f32>,
+    /// Offset, one a channel.
+    pub shift: Vec<f32>,
+    /// Running mean, one a channel.
+    pub mean: Vec<f32>,
+    /// Running variance, one a channel; not negative.
+    pub variance: Vec<f32>,
+}
+
+/// All that a tower has learnt.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Weights {
+    /// The shape.
+    pub plan: Plan,
+    /// The six convolutions.
+    pub blocks: Vec<Block>,
+    /// `[features, dim]`.
+    pub head: Vec<f32>,
+    /// `[dim]`.
+    pub bias: Vec<f32>,
+}
+
+impl Weights {
+    /// All tensors: name, shape, values; always in this order.
+    #[must_use]
+    pub fn named(&self) -> Vec<(String, Vec<usize>, &[f32])> {
+        let mut all: Vec<(String, Vec<usize>, &[f32])> = Vec::new();
+        let channels = self.plan.channels();
+        for (i, (block, (from, to))) in self.blocks.iter().zip(channels).enumerate() {
+            all.push((
+                format!("block{i}.kernel"),
+                vec![3, 3, from, to],
+                &block.kernel,
+            ));
+            for (name, values) in [
+                ("gain", &block.gain),
+                ("shift", &block.shift),
+                ("mean", &block.mean),
+                ("variance", &block.variance),
+            ] {
+                all.push((format!("block{i}.{name}"), vec![to], values));
+            }
+        }
+        let (features, dim) = (self.plan.features(), self.plan.dim);
+        all.push(("head.weight".into(), vec![features, dim], &self.head));
+        all.push(("head.bias".into(), vec![dim], &self.bias));
+        all
+    }
+
+    /// Reads a weights file. The bytes are not trusted: shapes must be the card's, numbers
+    /// finite, nothing missing, nothing left over.
+    ///
+    /// # Errors
+    /// Anything else.
+    pub fn parse(file: &[u8]) -> Result<(Self, Card), Error> {
+        let bytes = file.len() as u64;
+        if bytes > MAX_BYTES {
+            return Err(Error::TooLarge {
+                bytes,
+                limit: MAX_BYTES,
+            });
+        }
+        let not_tensors = |e: safetensors::SafeTensorError| Error::NotSafetensors(e.to_string());
+        let (_, metadata) = SafeTensors::read_metadata(file).map_err(not_tensors)?;
+        let tensors = SafeTensors::deserialize(file).map_err(not_tensors)?;
+        let card = metadata
+            .metadata()
+            .as_ref()
+            .and_then(|m| m.get("card"))
+            .ok_or_else(|| Error::Card("missing from the metadata".into()))?;
+        let card = Card::parse(card)?;
+        let weights = Self::read(card.plan, &tensors)?;
+        Ok((weights, card))
+    }
+
+    fn read(plan: Plan, tensors: &SafeTensors) -> Result<Self, Error> {
+        let mut blocks = Vec::new();
+        for (i, (from, to)) in plan.channels().into_iter().enumerate() {
+            let vector = |name| take(tensors, &format!("block{i}.{name}"), &[to]);
+            blocks.push(Block {
+                kernel: take(tensors, &format!("block{i}.kernel"), &[3, 3, from, to])?,
+                gain: vector("gain")?,
+                shift: vector("shift")?,
+                mean: vector("mean")?,
+                variance: vector("variance")?,
+            });
+        }
+        let weights = Self {
+            plan,
+            blocks,
+            head: take(tensors, "head.weight", &[plan.features(), plan.dim])?,
+            bias: take(tensors, "head.bias", &[plan.dim])?,
+        };
+        for (i, block) in weights.blocks.iter().enumerate() {
+            if let Some(v) = block.variance.iter().find(|v| **v < 0.0) {
+                return Err(Error::Tensor {
+                    name: format!("block{i}.variance"),
+                    was: v.to_string(),
+                    allowed: "a variance is not negative".into(),
+                });
+            }
+        }
+        let known = weights.named();
+        let stranger = tensors
+            .names()
+            .into_iter()
+            .find(|name| !known.iter().any(|(n, ..)| n == name));
+        if let Some(name) = stranger {
+            return Err(Error::Tensor {
+                name: name.to_owned(),
+                was: "unexpected".into(),
+                allowed: "only the tensors of the card's architecture are allowed".into(),
+            });
+        }
+        Ok(weights)
+    }
+
+    /// The weights file.
+    ///
+    /// # Errors
+    /// A tensor whose length is not its shape's.
+    pub fn to_file(&self, card: &Card) -> Result<Vec<u8>, Error> {
+        let named = self.named();
+        let bytes: Vec<Vec<u8>> = named.iter().map(|(.., v)| to_bytes(v)).collect();
+        let mut views = Vec::new();
+        for ((name, shape, _), bytes) in named.into_iter().zip(&bytes) {
+            let view = TensorView::new(Dtype::F32, shape, bytes)
+                .map_err(|e| Error::NotSafetensors(e.to_string()))?;
+            views.push((name, view));
+        }
+        let metadata = HashMap::from([("card".to_owned(), card.to_json())]);
+        safetensors::serialize(views, Some(metadata))
+            .map_err(|e| Error::NotSafetensors(e.to_string()))
+    }
+
+    /// Eight hexadecimal digits of the hash of all numbers; the card does not count.
+    #[must_use]
+    pub fn hash(&self) -> String {
+        let mut hasher = blake3::Hasher::new();
+        for (name, _, values) in self.named() {
+            hasher.update(name.as_bytes());
+            hasher.update(&to_bytes(values));
+        }
+        hasher.finalize().to_hex()[..8].to_owned()
+    }
+}
+
+pub(crate) fn to_bytes(values: &[f32]) -> Vec<u8> {
+    values.iter().flat_map(|v| v.to_le_bytes()).collect()
+}
+
+/// The values of the tensor `name`, which must be finite `f32` of this shape.
+pub(crate) fn take(tensors: &SafeTensors, name: &str, shape: &[usize]) -> Result<Vec<f32>, Error> {
+    let refuse = |was: String, allowed: String| Error::Tensor {
+        name: name.to_owned(),
+        was,
+        allowed,
+    };
+    let allowed = || format!("F32 of shape {shape:?} is needed");
+    let view = tensors
+        .tensor(name)
+        .map_err(|_| refuse("missing".into(), allowed()))?;
+    if view.dtype() != Dtype::F32 || view.shape() != shape {
+        let was = format!("{:?} of shape {:?}", view.dtype(), view.shape());
+        return Err(refuse(was, allowed()));
+    }
+    let (quads, _) = view.data().as_chunks::<4>();
+    let values: Vec<f32> = quads.iter().map(|b| f32::from_le_bytes(*b)).collect();
+    if let Some(i) = values.iter().position(|v| !v.is_finite()) {
+        let was = format!("element {i} is {}", values[i]);
+        return Err(refuse(was, "every element must be finite".into()));
+    }
+    Ok(values)
+}
