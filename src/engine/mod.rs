@@ -1,1 +1,316 @@
 //! The whole product as a Rust API.
+//!
+//! ```text
+//! write:  check, embed (the encoder's pool) -> queue -> the writer: one durable commit -> index -> answer
+//! search: embed the probe -> one snapshot of the index -> records from the store -> hits
+//! ```
+//!
+//! An [`Engine`] needs a tokio runtime; nothing here blocks its threads for long.
+
+mod classify;
+mod collection;
+mod collections;
+mod compare;
+mod error;
+mod housekeeper;
+mod items;
+mod limits;
+mod plan;
+mod probe;
+mod queries;
+mod requests;
+mod search;
+mod state;
+mod writer;
+
+pub use crate::store::CollectionRecord;
+pub use classify::{Answer, Classify, LabelScore, Method};
+pub use collections::{NewCollection, Source, Stats};
+pub use compare::Compared;
+pub use error::{Error, Resource};
+pub use items::{Change, Content, NewItem, Staged, Stored, Ticket, Upserted};
+pub use limits::{Limits, count};
+pub use probe::Probe;
+pub use queries::{Found, View};
+pub use search::{Hit, Search};
+
+use crate::domain::CollectionName;
+use crate::encoder::{Encoder, Pool, PoolOptions};
+use crate::store::{self, Store};
+use collection::Collection;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::thread::JoinHandle;
+use std::time::{SystemTime, UNIX_EPOCH};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use writer::{Op, Write};
+
+/// How an engine is set up.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// The store's.
+    pub store: store::Options,
+    /// The encoder pool's.
+    pub pool: PoolOptions,
+    /// Limits on requests.
+    pub limits: Limits,
+}
+
+/// What readers, the writer and the housekeeper share.
+struct Inner {
+    store: Store,
+    limits: Limits,
+    collections: RwLock<BTreeMap<CollectionName, Arc<Collection>>>,
+    /// Held for writing from a commit until the index shows it.
+    gate: RwLock<()>,
+    sequence: AtomicU64,
+    /// Set when the housekeeper is to stop.
+    stop: AtomicBool,
+    chores: (Mutex<bool>, std::sync::Condvar),
+}
+
+/// A database, open.
+#[derive(Debug)]
+pub struct Engine {
+    inner: Arc<Inner>,
+    pool: Pool,
+    queue: Mutex<Option<mpsc::Sender<Op>>>,
+    bytes: Arc<Semaphore>,
+    scans: Arc<Semaphore>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Engine {
+    /// Opens the database in `dir`, made if it is not there. Blocks while it loads.
+    ///
+    /// # Errors
+    /// The directory is in use, damaged, or of a newer version; see [`store::Error`].
+    pub fn open(dir: &Path, encoder: Arc<Encoder>, options: &Options) -> Result<Self, Error> {
+        let limits = options.limits.clone();
+        let store = Store::open(dir, &options.store)?;
+        let inner = Inner {
+            sequence: AtomicU64::new(store.sequence()?),
+            store,
+            collections: RwLock::default(),
+            gate: RwLock::new(()),
+            stop: AtomicBool::new(false),
+            chores: (Mutex::new(true), std::sync::Condvar::new()),
+            limits: limits.clone(),
+        };
+        inner.load()?;
+        let inner = Arc::new(inner);
+        let (queue, writes) = mpsc::channel(limits.write_queue);
+        let threads = vec![
+            spawn("writer", Arc::clone(&inner), {
+                move |inner| writer::run(inner, writes)
+            })?,
+            spawn("housekeeper", Arc::clone(&inner), {
+                let queue = queue.downgrade();
+                move |inner| housekeeper::run(inner, &queue)
+            })?,
+        ];
+        Ok(Self {
+            inner,
+            pool: Pool::new(encoder, options.pool.clone()),
+            queue: Mutex::new(Some(queue)),
+            bytes: Arc::new(Semaphore::new(limits.max_bytes_under_way)),
+            scans: Arc::new(Semaphore::new(
+                std::thread::available_parallelism().map_or(2, usize::from),
+            )),
+            threads: Mutex::new(threads),
+        })
+    }
+
+    /// Finishes the writes that were accepted, then closes. Later writes are refused.
+    pub async fn shutdown(&self) {
+        let threads = self.close();
+        let joined = tokio::task::spawn_blocking(move || {
+            for thread in threads {
+                let _ = thread.join();
+            }
+        });
+        let _ = joined.await;
+    }
+
+    fn close(&self) -> Vec<JoinHandle<()>> {
+        drop(lock(&self.queue).take());
+        self.inner.stop.store(true, Ordering::Release);
+        self.inner.wake_housekeeper();
+        std::mem::take(&mut *lock(&self.threads))
+    }
+
+    /// The limits in force.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.inner.limits
+    }
+
+    /// The encoder that embeds images.
+    #[must_use]
+    pub fn encoder(&self) -> &Arc<Encoder> {
+        self.pool.encoder()
+    }
+
+    /// Why writes are refused, if they are: a write to disk failed.
+    #[must_use]
+    pub fn write_failure(&self) -> Option<String> {
+        self.inner.store.failed()
+    }
+
+    fn sender(&self) -> Result<mpsc::Sender<Op>, Error> {
+        lock(&self.queue).clone().ok_or(Error::Closed)
+    }
+
+    /// Hands a write to the writer if there is room, and waits until it is durable and visible.
+    async fn write(
+        &self,
+        write: Write,
+        request: Option<requests::RequestKey>,
+    ) -> Result<requests::Outcome, Error> {
+        let (answer, answered) = oneshot::channel();
+        let op = Op {
+            write,
+            request,
+            answer,
+        };
+        self.sender()?.try_send(op).map_err(|e| match e {
+            mpsc::error::TrySendError::Full(_) => Error::Busy {
+                queue: "the write queue",
+            },
+            mpsc::error::TrySendError::Closed(_) => Error::Closed,
+        })?;
+        answered.await.map_err(|_| Error::Closed)?
+    }
+
+    /// Runs a long read off the async threads, at most one a core at a time.
+    async fn off_thread<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let permit = Arc::clone(&self.scans).acquire_owned().await;
+        let permit = permit.map_err(|_| Error::Closed)?;
+        let done = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            work()
+        });
+        done.await
+            .map_err(|e| Error::Internal(format!("a search failed: {e}")))?
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        for thread in self.close() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn spawn(
+    name: &str,
+    inner: Arc<Inner>,
+    run: impl FnOnce(&Inner) + Send + 'static,
+) -> Result<JoinHandle<()>, Error> {
+    std::thread::Builder::new()
+        .name(format!("twindex-{name}"))
+        .spawn(move || run(&inner))
+        .map_err(|e| Error::Internal(format!("starting the {name}: {e}")))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Milliseconds since 1970.
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
+}
+
+impl std::fmt::Debug for Inner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Inner").finish_non_exhaustive()
+    }
+}
+
+impl Inner {
+    /// Reads every collection back.
+    fn load(&self) -> Result<(), Error> {
+        for record in self.store.collections()? {
+            let number = record.number;
+            let (collection, unneeded) = Collection::load(&self.store, record)?;
+            for dead in unneeded.chunks(10_000) {
+                let mut batch = store::Batch::new();
+                for seq in dead {
+                    batch.delete_vector(number, *seq);
+                }
+                self.store.commit(batch)?;
+            }
+            self.add(collection);
+        }
+        Ok(())
+    }
+
+    fn sequence(&self) -> u64 {
+        self.sequence.load(Ordering::Acquire)
+    }
+
+    fn set_sequence(&self, at: u64) {
+        self.sequence.store(at, Ordering::Release);
+    }
+
+    fn collection(&self, name: &CollectionName) -> Result<Arc<Collection>, Error> {
+        let collections = self
+            .collections
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        collections
+            .get(name)
+            .cloned()
+            .ok_or_else(|| Error::not_found(Resource::Collection, name.as_str()))
+    }
+
+    fn all(&self) -> Vec<Arc<Collection>> {
+        let collections = self
+            .collections
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        collections.values().cloned().collect()
+    }
+
+    fn add(&self, collection: Collection) {
+        let mut collections = self
+            .collections
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        collections.insert(collection.record().name.clone(), Arc::new(collection));
+    }
+
+    fn remove(&self, collection: &Collection) {
+        let mut collections = self
+            .collections
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        collections.remove(&collection.record().name);
+        collection.mark_dropped();
+    }
+
+    fn check_room_for_collection(&self) -> Result<(), Error> {
+        let limit = self.limits.max_collections;
+        if self.all().len() < limit {
+            return Ok(());
+        }
+        Err(Error::Full {
+            what: "collections",
+            limit,
+        })
+    }
+
+    /// Tells the housekeeper that there may be something to do.
+    fn wake_housekeeper(&self) {
+        *lock(&self.chores.0) = true;
+        self.chores.1.notify_one();
+    }
+}

@@ -1,14 +1,31 @@
-//! The protocol edge: convert, call the engine, convert back.
+//! The edge: handlers convert, call the engine, and convert back.
+//!
+//! The contract is `proto/twindex/v1`; its comments are the reference.
 
-/// The contract as generated from `proto/`, which is its reference.
-#[allow(
-    clippy::pedantic,
-    missing_docs,
-    reason = "generated; documented in proto/"
-)]
+/// The messages and services of `twindex.v1`, generated from the contract.
+#[allow(missing_docs, clippy::all, clippy::pedantic, reason = "generated")]
 pub mod pb {
     tonic::include_proto!("twindex.v1");
-
-    /// The contract as an encoded `FileDescriptorSet`, with comments, for reflection.
-    pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/twindex.bin"));
 }
+
+mod collections;
+mod convert;
+mod decisions;
+mod edge;
+mod filter;
+mod items;
+mod searches;
+mod server;
+mod status;
+mod stream;
+mod structs;
+mod token;
+
+pub use server::{Server, ServerOptions};
+pub use structs::{from_struct, to_struct};
+
+/// The contract with its comments, as an encoded `FileDescriptorSet`.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/twindex.bin"));
+
+/// Largest message either way, in bytes.
+pub const MAX_MESSAGE_BYTES: usize = 16 << 20;

@@ -1,3 +1,10 @@
-//! SIMD kernels, chosen once at run time; the only room that holds `unsafe`.
+//! Kernels, the only `unsafe` of the program, chosen once at run time.
+//!
+//! Every kernel is tested against the scalar one.
 
+mod distance;
 pub mod matmul;
+mod rows;
+
+pub use distance::{dot, dot4, kernel_name, prefetch, squared_l2, squared_l2_4};
+pub use rows::{AlignedRows, LANES};

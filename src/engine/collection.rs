@@ -1,0 +1,201 @@
+//! A collection in memory: its record, its index, its label counts.
+
+use super::error::{Error, Resource};
+use crate::domain::{Embedding, Invalid, ItemId, Label, Metric};
+use crate::encoder::Encoder;
+use crate::index::{Index, Options, Snapshot};
+use crate::store::{CollectionRecord, Store, Tag};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// What the index carries for every row.
+pub(super) type RowTag = Arc<Tag>;
+
+/// A loaded collection.
+#[derive(Debug)]
+pub struct Collection {
+    record: CollectionRecord,
+    index: Index<RowTag>,
+    labels: Mutex<BTreeMap<Label, u64>>,
+    dropped: AtomicBool,
+}
+
+fn index_options(record: &CollectionRecord) -> Options {
+    Options {
+        m: record.m as usize,
+        ef_construction: record.ef_construction as usize,
+        ..Options::new(record.dim as usize, record.metric)
+    }
+}
+
+impl Collection {
+    pub(super) fn new(record: CollectionRecord) -> Self {
+        Self {
+            index: Index::new(index_options(&record)),
+            record,
+            labels: Mutex::default(),
+            dropped: AtomicBool::new(false),
+        }
+    }
+
+    /// Reads a collection back without rebuilding a graph. Also answers the rows whose
+    /// stored vectors nothing needs any more.
+    pub(super) fn load(store: &Store, record: CollectionRecord) -> Result<(Self, Vec<u64>), Error> {
+        let mut tags = store.tags(record.number).peekable();
+        let mut labels = BTreeMap::new();
+        let mut rows = Vec::new();
+        for vector in store.vectors(record.number) {
+            let (seq, values) = vector?;
+            let mut tag = None;
+            // Both scans ascend; every tag has its vector.
+            if let Some(next) = tags.next_if(|t| !matches!(t, Ok((s, _)) if *s > seq)) {
+                let (tagged, found) = next?;
+                if tagged != seq {
+                    return Err(Error::Internal(format!(
+                        "row {tagged} of collection {} has lost its vector",
+                        record.name
+                    )));
+                }
+                if let Some(label) = &found.label {
+                    *labels.entry(label.clone()).or_default() += 1;
+                }
+                tag = Some(Arc::new(found));
+            }
+            let vector = Embedding::new(values, record.dim as usize, record.metric)?;
+            rows.push((seq, vector, tag));
+        }
+        let mut segments = Vec::new();
+        for (id, graph) in store.segments(record.number)? {
+            match graph {
+                Ok(bytes) => segments.push((id, bytes)),
+                Err(why) => tracing::error!(collection = %record.name, segment = id, %why,
+                    "a sealed segment is damaged: its rows are searched exactly and sealed anew"),
+            }
+        }
+        let loaded = Index::load(index_options(&record), segments, rows);
+        for (segment, why) in &loaded.broken {
+            tracing::error!(collection = %record.name, segment, %why,
+                "a sealed segment is damaged: its rows are searched exactly and sealed anew");
+        }
+        let collection = Self {
+            index: loaded.index,
+            record,
+            labels: Mutex::new(labels),
+            dropped: AtomicBool::new(false),
+        };
+        Ok((collection, loaded.dropped))
+    }
+
+    /// What was fixed at creation.
+    #[must_use]
+    pub fn record(&self) -> &CollectionRecord {
+        &self.record
+    }
+
+    pub(super) fn index(&self) -> &Index<RowTag> {
+        &self.index
+    }
+
+    pub(super) fn snapshot(&self) -> Snapshot<RowTag> {
+        self.index.snapshot()
+    }
+
+    /// Checks a vector that is to be stored or looked for here.
+    pub(super) fn embedding(&self, field: &str, values: Vec<f32>) -> Result<Embedding, Error> {
+        Embedding::new(values, self.record.dim as usize, self.record.metric).map_err(|mut e| {
+            e.field = e.field.replacen("vector", field, 1);
+            e.into()
+        })
+    }
+
+    /// Counts a label in (`+1`) or out (`-1`).
+    pub(super) fn count_label(&self, label: &Label, change: i64) {
+        let mut labels = self.labels.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = labels.entry(label.clone()).or_default();
+        *count = count.saturating_add_signed(change);
+        if *count == 0 {
+            labels.remove(label);
+        }
+    }
+
+    /// Up to `limit` labels after `after`, ascending, with their counts.
+    pub(super) fn labels(&self, after: Option<&Label>, limit: usize) -> Vec<(Label, u64)> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let labels = self.labels.lock().unwrap_or_else(PoisonError::into_inner);
+        let from = after.map_or(Unbounded, Excluded);
+        labels
+            .range((from, Unbounded))
+            .take(limit)
+            .map(|(label, count)| (label.clone(), *count))
+            .collect()
+    }
+
+    pub(super) fn label_count(&self) -> usize {
+        self.labels
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .len()
+    }
+
+    pub(super) fn mark_dropped(&self) {
+        self.dropped.store(true, Ordering::Release);
+    }
+
+    pub(super) fn is_dropped(&self) -> bool {
+        self.dropped.load(Ordering::Acquire)
+    }
+
+    /// Refuses writes to a collection that was deleted while they waited.
+    pub(super) fn check_alive(&self) -> Result<(), Error> {
+        if self.dropped.load(Ordering::Acquire) {
+            return Err(Error::not_found(
+                Resource::Collection,
+                self.record.name.as_str(),
+            ));
+        }
+        Ok(())
+    }
+
+    /// Refuses to embed with another model than the one that made the vectors here.
+    pub(super) fn check_model(&self, encoder: &Encoder) -> Result<(), Error> {
+        match &self.record.model {
+            Some(pinned) if pinned != encoder.version() => Err(Error::ModelMismatch {
+                collection: self.record.name.as_str().to_owned(),
+                pinned: pinned.clone(),
+                loaded: encoder.version().to_owned(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// The error for content of the wrong kind.
+    pub(super) fn takes(&self, given: &str, field: &str) -> Error {
+        let allowed = if self.record.model.is_some() {
+            "this collection embeds images"
+        } else {
+            "this collection takes vectors"
+        };
+        Invalid::new(field, format!("an {given}").replace("an v", "a v"), allowed).into()
+    }
+
+    /// The distance within which the similarity is at least `min`, a hair too far, so that
+    /// rounding loses nothing; `None`: any.
+    pub(super) fn max_distance(&self, min: Option<f32>) -> Result<Option<f32>, Error> {
+        let Some(min) = min else { return Ok(None) };
+        if !min.is_finite() {
+            let was = min.to_string();
+            return Err(Invalid::new("min_similarity", was, "a finite number is allowed").into());
+        }
+        if self.record.metric == Metric::Euclidean && min <= 0.0 {
+            return Ok(None);
+        }
+        let distance = self.record.metric.distance(min);
+        Ok(Some(distance + distance.abs() * 1e-5 + 1e-6))
+    }
+
+    /// The error for a missing item.
+    pub(super) fn no_item(id: &ItemId) -> Error {
+        Error::not_found(Resource::Item, id.as_str())
+    }
+}

@@ -1,0 +1,526 @@
+//! Writing items: check, embed, then hand over to the writer.
+
+use super::collection::Collection;
+use super::error::Error;
+use super::requests::{Outcome, RequestKey};
+use super::writer::{Op, Write};
+use super::{Engine, Probe};
+use crate::domain::{CollectionName, Embedding, Filter, Invalid, Item, ItemId, Label, Payload};
+use crate::store::ItemRecord;
+use bytes::Bytes;
+use futures_util::future::join_all;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::collections::HashSet;
+use std::sync::Arc;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use uuid::Uuid;
+
+/// What an item is indexed by.
+#[derive(Debug, Clone)]
+pub enum Content {
+    /// An encoded image, for collections that embed.
+    Image(Bytes),
+    /// A vector, for collections that take vectors.
+    Vector(Vec<f32>),
+}
+
+/// An item to store.
+#[derive(Debug, Clone)]
+pub struct NewItem {
+    /// Its id; `None`: a `UUIDv7` is made.
+    pub id: Option<ItemId>,
+    /// The identity or class it is an example of.
+    pub label: Option<Label>,
+    /// What the client keeps with it.
+    pub payload: Payload,
+    /// What it is indexed by.
+    pub content: Content,
+}
+
+/// What became of an item.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Upserted {
+    /// Its id.
+    pub id: ItemId,
+    /// Whether the id was new.
+    pub created: bool,
+}
+
+/// An item as it is stored, without vector and image.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Stored {
+    /// Its id.
+    pub id: ItemId,
+    /// Its label.
+    pub label: Option<Label>,
+    /// Its payload's fields.
+    pub payload: Map<String, Value>,
+    /// When the id was first stored, in milliseconds since 1970.
+    pub created_ms: u64,
+    /// When it last changed, in milliseconds since 1970.
+    pub updated_ms: u64,
+    /// The model version that made the vector; `None` where clients bring vectors.
+    pub model: Option<String>,
+}
+
+impl Stored {
+    pub(super) fn new(id: ItemId, record: &ItemRecord) -> Self {
+        Self {
+            id,
+            label: record.label.clone(),
+            payload: record.payload.fields().clone(),
+            created_ms: record.created_ms,
+            updated_ms: record.updated_ms,
+            model: record.model.clone(),
+        }
+    }
+}
+
+/// A change of label or payload; what is `None` stays.
+#[derive(Debug, Clone, Default)]
+pub struct Change {
+    /// The new label, or none.
+    pub label: Option<Option<Label>>,
+    /// The whole payload anew.
+    pub payload: Option<Payload>,
+    /// Single top-level fields of the payload: set, or removed.
+    pub fields: Vec<(String, Option<Value>)>,
+}
+
+impl Change {
+    pub(super) fn apply(
+        self,
+        label: &mut Option<Label>,
+        payload: &mut Payload,
+    ) -> Result<(), Invalid> {
+        if let Some(new) = self.label {
+            *label = new;
+        }
+        if let Some(new) = self.payload {
+            *payload = new;
+        }
+        if !self.fields.is_empty() {
+            let mut fields = std::mem::take(payload).into_fields();
+            for (key, value) in self.fields {
+                match value {
+                    Some(value) => fields.insert(key, value),
+                    None => fields.remove(&key),
+                };
+            }
+            *payload = Payload::new(fields)?;
+        }
+        Ok(())
+    }
+}
+
+/// An item that only needs writing.
+#[derive(Debug)]
+pub(super) struct Ready {
+    pub(super) item: Item,
+    pub(super) vector: Embedding,
+    pub(super) image: Option<Bytes>,
+}
+
+impl Ready {
+    pub(super) fn bytes(&self) -> usize {
+        1_024 + self.vector.as_slice().len() * 4 + self.image.as_ref().map_or(0, Bytes::len)
+    }
+}
+
+/// An item that is checked and embedded, on its way to the writer.
+#[derive(Debug)]
+pub struct Staged {
+    collection: Arc<Collection>,
+    ready: Ready,
+    request: Option<RequestKey>,
+    _bytes: OwnedSemaphorePermit,
+}
+
+/// A write in the writer's queue.
+#[derive(Debug)]
+pub struct Ticket {
+    answered: oneshot::Receiver<Result<Outcome, Error>>,
+    _bytes: OwnedSemaphorePermit,
+}
+
+impl Ticket {
+    /// Waits until the item is durable and visible.
+    ///
+    /// # Errors
+    /// The collection is gone, or the disk failed.
+    pub async fn durable(self) -> Result<Upserted, Error> {
+        one(self.answered.await.map_err(|_| Error::Closed)??)
+    }
+}
+
+fn one(outcome: Outcome) -> Result<Upserted, Error> {
+    match outcome {
+        Outcome::Upserted(mut items) if items.len() == 1 => Ok(items.remove(0)),
+        other => Err(unexpected(&other)),
+    }
+}
+
+fn unexpected(outcome: &Outcome) -> Error {
+    Error::Internal(format!("an answer to something else: {outcome:?}"))
+}
+
+impl Engine {
+    /// Stores an item; one with the same id is replaced. Durable and visible on return.
+    ///
+    /// # Errors
+    /// No such collection; bad content; a full queue; a failed disk.
+    pub async fn upsert(
+        &self,
+        collection: &CollectionName,
+        item: NewItem,
+        request_id: &str,
+    ) -> Result<Upserted, Error> {
+        let request = RequestKey::new("upsert", collection.as_str(), request_id, self.limits())?;
+        let collection = self.inner.collection(collection)?;
+        let _bytes = self.reserve(std::slice::from_ref(&item)).await?;
+        let ready = self.ready(&collection, item, Wait::No, "item").await?;
+        one(self
+            .write(Write::Upsert(collection, vec![ready]), request)
+            .await?)
+    }
+
+    /// As [`Engine::upsert`], but waits where a queue is full: for items of a batch.
+    ///
+    /// # Errors
+    /// As [`Engine::upsert`], but for a full queue.
+    pub async fn upsert_waiting(
+        &self,
+        collection: &CollectionName,
+        item: NewItem,
+        request_id: &str,
+    ) -> Result<Upserted, Error> {
+        let request = RequestKey::new("upsert", collection.as_str(), request_id, self.limits())?;
+        let mut staged = self.stage(collection, item).await?;
+        staged.request = request;
+        self.enqueue(staged).await?.durable().await
+    }
+
+    /// Stores items with distinct ids in one commit: all, or none if any is bad.
+    ///
+    /// # Errors
+    /// As [`Engine::upsert`]; the field names the item (`items[3].id`).
+    pub async fn upsert_batch(
+        &self,
+        collection: &CollectionName,
+        items: Vec<NewItem>,
+        request_id: &str,
+    ) -> Result<Vec<Upserted>, Error> {
+        let request = RequestKey::new("batch", collection.as_str(), request_id, self.limits())?;
+        self.check_batch("items", items.len())?;
+        let mut ids = HashSet::new();
+        for (nth, id) in items.iter().enumerate() {
+            if let Some(id) = &id.id
+                && !ids.insert(id)
+            {
+                return Err(Invalid::new(
+                    format!("items[{nth}].id"),
+                    format!("{:?} a second time", id.as_str()),
+                    "the ids of a batch must be distinct",
+                )
+                .into());
+            }
+        }
+        let collection = self.inner.collection(collection)?;
+        let _bytes = self.reserve(&items).await?;
+        let ready = self.ready_all(&collection, items).await;
+        let ready = ready.into_iter().collect::<Result<Vec<_>, _>>()?;
+        match self
+            .write(Write::Upsert(collection, ready), request)
+            .await?
+        {
+            Outcome::Upserted(items) => Ok(items),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Checks and embeds an item of a stream, waiting for room where there is none.
+    ///
+    /// # Errors
+    /// No such collection, or bad content.
+    pub async fn stage(&self, collection: &CollectionName, item: NewItem) -> Result<Staged, Error> {
+        let collection = self.inner.collection(collection)?;
+        let bytes = self.reserve(std::slice::from_ref(&item)).await?;
+        let ready = self.ready(&collection, item, Wait::Yes, "item").await?;
+        Ok(Staged {
+            collection,
+            ready,
+            request: None,
+            _bytes: bytes,
+        })
+    }
+
+    /// Queues a staged item, waiting for room. Items are written in the order of these calls.
+    ///
+    /// # Errors
+    /// The engine is shutting down.
+    pub async fn enqueue(&self, staged: Staged) -> Result<Ticket, Error> {
+        let (answer, answered) = oneshot::channel();
+        let op = Op {
+            write: Write::Upsert(staged.collection, vec![staged.ready]),
+            request: staged.request,
+            answer,
+        };
+        let sent = self.sender()?.send(op).await;
+        sent.map_err(|_| Error::Closed)?;
+        Ok(Ticket {
+            answered,
+            _bytes: staged._bytes,
+        })
+    }
+
+    /// Changes label or payload of an item without embedding it again.
+    ///
+    /// # Errors
+    /// No such item; a payload that becomes too large.
+    pub async fn update(
+        &self,
+        collection: &CollectionName,
+        id: ItemId,
+        change: Change,
+        request_id: &str,
+    ) -> Result<Stored, Error> {
+        let request = RequestKey::new("update", collection.as_str(), request_id, self.limits())?;
+        let collection = self.inner.collection(collection)?;
+        match self
+            .write(Write::Update(collection, id, change), request)
+            .await?
+        {
+            Outcome::Updated(stored) => Ok(*stored),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Deletes one item.
+    ///
+    /// # Errors
+    /// No such collection or item.
+    pub async fn delete_one(
+        &self,
+        collection: &CollectionName,
+        id: ItemId,
+        request_id: &str,
+    ) -> Result<(), Error> {
+        match self
+            .delete(collection, vec![id.clone()], request_id)
+            .await?
+        {
+            0 => Err(Collection::no_item(&id)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Deletes items by id; ids that do not exist are passed over. Answers how many there were.
+    ///
+    /// # Errors
+    /// No such collection; too many ids.
+    pub async fn delete(
+        &self,
+        collection: &CollectionName,
+        ids: Vec<ItemId>,
+        request_id: &str,
+    ) -> Result<u64, Error> {
+        let request = RequestKey::new("delete", collection.as_str(), request_id, self.limits())?;
+        self.check_batch("ids", ids.len())?;
+        let collection = self.inner.collection(collection)?;
+        self.delete_some(Write::Delete(collection, ids, None), request)
+            .await
+    }
+
+    /// Deletes the items that match, in commits of bounded size. Answers how many there were.
+    ///
+    /// # Errors
+    /// No such collection.
+    pub async fn delete_matching(
+        &self,
+        collection: &CollectionName,
+        filter: Filter,
+        request_id: &str,
+    ) -> Result<u64, Error> {
+        let request = RequestKey::new("delete", collection.as_str(), request_id, self.limits())?;
+        if let Some(Outcome::Deleted(n)) = self.remembered(request.as_ref())? {
+            return Ok(n);
+        }
+        let matching = self.matching(collection, filter.clone()).await?;
+        let collection = self.inner.collection(collection)?;
+        let mut chunks = matching.chunks(self.limits().max_batch).peekable();
+        let mut deleted = 0;
+        // Only the last commit is remembered: a retry after a crash finishes the rest.
+        while let Some(ids) = chunks.next() {
+            let request = request.clone().filter(|_| chunks.peek().is_none());
+            let write = Write::Delete(Arc::clone(&collection), ids.to_vec(), Some(filter.clone()));
+            deleted += self.delete_some(write, request).await?;
+        }
+        Ok(deleted)
+    }
+
+    async fn delete_some(&self, write: Write, request: Option<RequestKey>) -> Result<u64, Error> {
+        match self.write(write, request).await? {
+            Outcome::Deleted(n) => Ok(n),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    fn remembered(&self, request: Option<&RequestKey>) -> Result<Option<Outcome>, Error> {
+        let Some(key) = request else { return Ok(None) };
+        match self.inner.store.request(key.as_bytes())? {
+            Some((_, bytes)) => Outcome::decode(&bytes).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Checks that a request names 1 to [`super::Limits::max_batch`] things.
+    ///
+    /// # Errors
+    /// None, or too many.
+    pub fn check_batch(&self, field: &str, n: usize) -> Result<(), Error> {
+        let max = self.limits().max_batch;
+        if (1..=max).contains(&n) {
+            return Ok(());
+        }
+        Err(Invalid::new(
+            field,
+            format!("{n} entries"),
+            format!("1 to {max} are allowed"),
+        )
+        .into())
+    }
+
+    /// Waits until there is memory for the items' content.
+    async fn reserve(&self, items: &[NewItem]) -> Result<OwnedSemaphorePermit, Error> {
+        let bytes: usize = items
+            .iter()
+            .map(|item| match &item.content {
+                Content::Image(image) => image.len(),
+                Content::Vector(values) => values.len() * 4,
+            })
+            .sum();
+        let bytes = bytes.min(self.limits().max_bytes_under_way);
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let permit = Arc::clone(&self.bytes).acquire_many_owned(bytes).await;
+        permit.map_err(|_| Error::Closed)
+    }
+
+    /// Readies the items of a batch, the embedding of many at once.
+    async fn ready_all(
+        &self,
+        collection: &Arc<Collection>,
+        items: Vec<NewItem>,
+    ) -> Vec<Result<Ready, Error>> {
+        let work = items.into_iter().enumerate().map(|(nth, item)| {
+            let outer = format!("items[{nth}]");
+            async move { self.ready(collection, item, Wait::Yes, &outer).await }
+        });
+        join_all(work).await
+    }
+
+    async fn ready(
+        &self,
+        collection: &Collection,
+        item: NewItem,
+        wait: Wait,
+        outer: &str,
+    ) -> Result<Ready, Error> {
+        let takes_images = collection.record().model.is_some();
+        let (vector, image) = match item.content {
+            Content::Image(image) if takes_images => {
+                let field = format!("{outer}.image");
+                let vector = self
+                    .embed_for(collection, &field, image.clone(), wait)
+                    .await?;
+                (vector, collection.record().keep_images.then_some(image))
+            }
+            Content::Vector(values) if !takes_images => {
+                let vector = collection.embedding(&format!("{outer}.vector"), values)?;
+                (vector, None)
+            }
+            Content::Image(_) => return Err(collection.takes("image", outer)),
+            Content::Vector(_) => return Err(collection.takes("vector", outer)),
+        };
+        let id = match item.id {
+            Some(id) => id,
+            None => ItemId::new(Uuid::now_v7().to_string())?,
+        };
+        let item = Item {
+            id,
+            label: item.label,
+            payload: item.payload,
+        };
+        Ok(Ready {
+            item,
+            vector,
+            image,
+        })
+    }
+
+    /// Embeds an image with the collection's model.
+    pub(super) async fn embed_for(
+        &self,
+        collection: &Collection,
+        field: &str,
+        image: Bytes,
+        wait: Wait,
+    ) -> Result<Embedding, Error> {
+        collection.check_model(self.encoder())?;
+        let embedded = match wait {
+            Wait::Yes => self.pool.embed(image).await,
+            Wait::No => self.pool.try_embed(image).await,
+        };
+        let vector = embedded.map_err(|e| Error::embedding(field, e))?;
+        collection.embedding(field, vector.into_vec())
+    }
+
+    /// Turns images into vectors of unit length, by the collection's model or the server's.
+    ///
+    /// # Errors
+    /// A bad image, named by its place (`images[2]`).
+    pub async fn embed(
+        &self,
+        collection: Option<&CollectionName>,
+        images: Vec<Bytes>,
+    ) -> Result<Vec<Embedding>, Error> {
+        self.check_batch("images", images.len())?;
+        if let Some(name) = collection {
+            let collection = self.inner.collection(name)?;
+            if collection.record().model.is_none() {
+                return Err(collection.takes("image", "images"));
+            }
+            collection.check_model(self.encoder())?;
+        }
+        let work = images
+            .into_iter()
+            .enumerate()
+            .map(|(nth, image)| async move {
+                let embedded = self.pool.embed(image).await;
+                embedded.map_err(|e| Error::embedding(&format!("images[{nth}]"), e))
+            });
+        let embedded = join_all(work).await;
+        embedded.into_iter().collect()
+    }
+}
+
+/// What to do when the encoder's queue is full.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Wait {
+    /// Wait for room: the caller pushes back in turn.
+    Yes,
+    /// Refuse.
+    No,
+}
+
+impl Probe {
+    /// The path of the field that holds the probe's content.
+    pub(super) fn field(&self, outer: &str) -> String {
+        let inner = match self {
+            Self::Image(_) => "image",
+            Self::Vector(_) => "vector",
+            Self::Item(_) => "item_id",
+        };
+        format!("{outer}.{inner}")
+    }
+}

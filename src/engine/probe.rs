@@ -1,0 +1,81 @@
+//! What a query looks for, and the vector that stands for it.
+
+use super::Engine;
+use super::collection::{Collection, RowTag};
+use super::error::Error;
+use super::items::Wait;
+use crate::domain::{Embedding, ItemId};
+use crate::index::Snapshot;
+use bytes::Bytes;
+use std::sync::PoisonError;
+
+/// What to look for.
+#[derive(Debug, Clone)]
+pub enum Probe {
+    /// An encoded image, for collections that embed.
+    Image(Bytes),
+    /// A vector of the collection's dimension.
+    Vector(Vec<f32>),
+    /// A stored item; it does not find itself.
+    Item(ItemId),
+}
+
+/// A probe's vector, and the row it is itself, if it is stored.
+#[derive(Debug, Clone)]
+pub(super) struct Resolved {
+    pub(super) vector: Embedding,
+    pub(super) itself: Option<ItemId>,
+}
+
+impl Engine {
+    /// Finds a probe's vector. `field` is where the probe stood in the request.
+    pub(super) async fn resolve(
+        &self,
+        collection: &Collection,
+        field: &str,
+        probe: Probe,
+    ) -> Result<Resolved, Error> {
+        let field = probe.field(field);
+        let vector = match probe {
+            Probe::Vector(values) => collection.embedding(&field, values)?,
+            Probe::Image(image) => {
+                if collection.record().model.is_none() {
+                    return Err(collection.takes("image", &field));
+                }
+                self.embed_for(collection, &field, image, Wait::No).await?
+            }
+            Probe::Item(id) => {
+                let vector = self.stored_vector(collection, &id)?;
+                return Ok(Resolved {
+                    vector,
+                    itself: Some(id),
+                });
+            }
+        };
+        Ok(Resolved {
+            vector,
+            itself: None,
+        })
+    }
+
+    fn stored_vector(&self, collection: &Collection, id: &ItemId) -> Result<Embedding, Error> {
+        let look = |snapshot: &Snapshot<RowTag>| -> Result<Option<Vec<f32>>, Error> {
+            let record = self.inner.store.item(collection.record().number, id)?;
+            let record = record.ok_or_else(|| Collection::no_item(id))?;
+            Ok(snapshot.vector(record.seq))
+        };
+        let mut found = look(&collection.snapshot())?;
+        if found.is_none() {
+            // The store is ahead of the index: wait for it to catch up.
+            let _gate = self
+                .inner
+                .gate
+                .read()
+                .unwrap_or_else(PoisonError::into_inner);
+            found = look(&collection.snapshot())?;
+        }
+        let values = found
+            .ok_or_else(|| Error::Internal(format!("item {id} is stored but not in the index")))?;
+        collection.embedding("vector", values)
+    }
+}

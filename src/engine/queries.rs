@@ -1,0 +1,233 @@
+//! Reading items: get, list, count, labels.
+
+use super::collection::Collection;
+use super::error::Error;
+use super::items::Stored;
+use super::{Engine, Inner};
+use crate::domain::{CollectionName, Filter, ItemId, Label, Payload};
+use crate::store::ItemRecord;
+use std::sync::{Arc, PoisonError};
+
+/// What of an item to answer beside id, label, payload and times.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct View {
+    /// The vector.
+    pub vector: bool,
+    /// The source image, where one is kept.
+    pub image: bool,
+}
+
+/// An item read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Found {
+    /// The item.
+    pub stored: Stored,
+    /// Its vector, where asked for.
+    pub vector: Option<Vec<f32>>,
+    /// Its source image, where asked for and kept.
+    pub image: Option<Vec<u8>>,
+}
+
+impl Found {
+    fn bytes(&self) -> usize {
+        256 + self.vector.as_ref().map_or(0, |v| v.len() * 4)
+            + self.image.as_ref().map_or(0, Vec::len)
+            // A payload's JSON is about as long as its message.
+            + serde_json::to_string(&self.stored.payload).map_or(0, |json| json.len())
+    }
+}
+
+/// Bytes after which a page of a list ends early.
+const PAGE_BYTES: usize = 8 << 20;
+
+impl Engine {
+    /// One item.
+    ///
+    /// # Errors
+    /// No such collection or item.
+    pub async fn item(
+        &self,
+        collection: &CollectionName,
+        id: ItemId,
+        view: View,
+    ) -> Result<Found, Error> {
+        let mut found = self.items(collection, vec![id.clone()], view).await?.0;
+        found.pop().ok_or_else(|| Collection::no_item(&id))
+    }
+
+    /// Several items in the order of `ids`, and the ids that do not exist.
+    ///
+    /// # Errors
+    /// No such collection; too many ids; more than a message holds.
+    pub async fn items(
+        &self,
+        collection: &CollectionName,
+        ids: Vec<ItemId>,
+        view: View,
+    ) -> Result<(Vec<Found>, Vec<ItemId>), Error> {
+        self.check_batch("ids", ids.len())?;
+        let collection = self.inner.collection(collection)?;
+        let inner = Arc::clone(&self.inner);
+        let limit = self.limits().max_answer_bytes;
+        let work = move || {
+            let (mut found, mut missing, mut bytes) = (Vec::new(), Vec::new(), 0);
+            for id in ids {
+                match read(&inner, &collection, &id, view)? {
+                    None => missing.push(id),
+                    Some(item) => {
+                        bytes += item.bytes();
+                        if bytes > limit {
+                            return Err(Error::TooLarge { limit });
+                        }
+                        found.push(item);
+                    }
+                }
+            }
+            Ok((found, missing))
+        };
+        self.off_thread(work).await
+    }
+
+    /// Up to `limit` items after `after` that match, by id; fewer where they are large. Also
+    /// the id to go on after, if there may be more.
+    ///
+    /// # Errors
+    /// No such collection, or a damaged record.
+    pub async fn list(
+        &self,
+        collection: &CollectionName,
+        filter: Option<Filter>,
+        after: Option<ItemId>,
+        limit: usize,
+        view: View,
+    ) -> Result<(Vec<Found>, Option<ItemId>), Error> {
+        let collection = self.inner.collection(collection)?;
+        let inner = Arc::clone(&self.inner);
+        let work = move || {
+            let (mut page, mut bytes) = (Vec::new(), 0);
+            for next in inner
+                .store
+                .items(collection.record().number, after.as_ref())
+            {
+                let (id, record) = next?;
+                if !filter
+                    .as_ref()
+                    .is_none_or(|f| f.matches(record.label.as_ref(), &record.payload))
+                {
+                    continue;
+                }
+                let Some(found) = read(&inner, &collection, &id, view)? else {
+                    continue;
+                };
+                bytes += found.bytes();
+                page.push(found);
+                if page.len() == limit || bytes >= PAGE_BYTES {
+                    return Ok((page, Some(id)));
+                }
+            }
+            Ok((page, None))
+        };
+        self.off_thread(work).await
+    }
+
+    /// How many items there are, or match.
+    ///
+    /// # Errors
+    /// No such collection, or a damaged record.
+    pub async fn count(
+        &self,
+        collection: &CollectionName,
+        filter: Option<Filter>,
+    ) -> Result<u64, Error> {
+        let matching = match filter {
+            None => self.inner.collection(collection)?.snapshot().len(),
+            Some(filter) => self.matching(collection, filter).await?.len(),
+        };
+        Ok(matching as u64)
+    }
+
+    /// The ids of the items that match.
+    pub(super) async fn matching(
+        &self,
+        collection: &CollectionName,
+        filter: Filter,
+    ) -> Result<Vec<ItemId>, Error> {
+        let collection = self.inner.collection(collection)?;
+        let inner = Arc::clone(&self.inner);
+        let work = move || {
+            let mut ids = Vec::new();
+            if filter.is_label_only() {
+                for (_, tag, _) in collection.snapshot().iter() {
+                    if filter.matches(tag.label.as_ref(), &Payload::default()) {
+                        ids.push(tag.id.clone());
+                    }
+                }
+                return Ok(ids);
+            }
+            for next in inner.store.items(collection.record().number, None) {
+                let (id, record) = next?;
+                if filter.matches(record.label.as_ref(), &record.payload) {
+                    ids.push(id);
+                }
+            }
+            Ok(ids)
+        };
+        self.off_thread(work).await
+    }
+
+    /// Up to `limit` labels after `after` with their counts, ascending.
+    ///
+    /// # Errors
+    /// No such collection.
+    pub fn labels(
+        &self,
+        collection: &CollectionName,
+        after: Option<&Label>,
+        limit: usize,
+    ) -> Result<Vec<(Label, u64)>, Error> {
+        Ok(self.inner.collection(collection)?.labels(after, limit))
+    }
+}
+
+/// Reads an item once it is durable: a record ahead of the index is still being committed.
+fn read(
+    inner: &Inner,
+    collection: &Collection,
+    id: &ItemId,
+    view: View,
+) -> Result<Option<Found>, Error> {
+    let number = collection.record().number;
+    let whole = |record: &ItemRecord| -> Result<Option<Found>, Error> {
+        let mut found = Found {
+            stored: Stored::new(id.clone(), record),
+            vector: None,
+            image: None,
+        };
+        if view.vector {
+            found.vector = collection.snapshot().vector(record.seq);
+            if found.vector.is_none() {
+                return Ok(None);
+            }
+        }
+        if let Some(image) = record.image.filter(|_| view.image) {
+            found.image = inner.store.image(number, image)?;
+            if found.image.is_none() {
+                return Ok(None);
+            }
+        }
+        Ok(Some(found))
+    };
+    let Some(record) = inner.store.item(number, id)? else {
+        return Ok(None);
+    };
+    if record.seq <= collection.snapshot().at()
+        && let Some(found) = whole(&record)?
+    {
+        return Ok(Some(found));
+    }
+    let _gate = inner.gate.read().unwrap_or_else(PoisonError::into_inner);
+    match inner.store.item(number, id)? {
+        Some(record) => whole(&record),
+        None => Ok(None),
+    }
+}

@@ -1,0 +1,63 @@
+//! Retried writes: a request id is applied once and answered alike.
+
+use super::error::Error;
+use super::items::{Stored, Upserted};
+use super::limits::Limits;
+use crate::domain::Invalid;
+use crate::store::CollectionRecord;
+use serde::{Deserialize, Serialize};
+
+/// What a write answers, as it is remembered under its request id.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) enum Outcome {
+    /// A collection was created.
+    Created(Box<CollectionRecord>),
+    /// Items were stored.
+    Upserted(Vec<Upserted>),
+    /// An item was changed.
+    Updated(Box<Stored>),
+    /// So many things were deleted.
+    Deleted(u64),
+    /// A segment was installed.
+    Installed,
+}
+
+/// The key an answer is remembered under: the kind of write, the collection, the client's id.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct RequestKey(Vec<u8>);
+
+impl RequestKey {
+    /// The key for a client's request id, if it gave one.
+    pub(super) fn new(
+        method: &str,
+        collection: &str,
+        id: &str,
+        limits: &Limits,
+    ) -> Result<Option<Self>, Error> {
+        if id.len() > limits.max_request_id_bytes {
+            return Err(Invalid::new(
+                "request_id",
+                format!("{} bytes", id.len()),
+                format!("at most {} bytes are allowed", limits.max_request_id_bytes),
+            )
+            .into());
+        }
+        let key = [method, collection, id].join("\0").into_bytes();
+        Ok((!id.is_empty()).then_some(Self(key)))
+    }
+
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Outcome {
+    pub(super) fn encode(&self) -> Result<Vec<u8>, Error> {
+        serde_json::to_vec(self).map_err(|e| Error::Internal(format!("remembering an answer: {e}")))
+    }
+
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self, Error> {
+        serde_json::from_slice(bytes)
+            .map_err(|e| Error::Internal(format!("a remembered answer is damaged: {e}")))
+    }
+}

@@ -1,0 +1,232 @@
+//! k-nearest-neighbour search.
+
+use super::collection::{Collection, RowTag};
+use super::error::Error;
+use super::probe::{Probe, Resolved};
+use super::state::{State, consistently};
+use super::{Engine, Inner, count};
+use crate::domain::{CollectionName, Filter, ItemId, Label, Payload};
+use crate::index::{self, Query};
+use std::sync::Arc;
+
+/// What to search for.
+#[derive(Debug, Clone)]
+pub struct Search {
+    /// What to look for.
+    pub probe: Probe,
+    /// How many; 0 takes 10.
+    pub k: usize,
+    /// Only items that match.
+    pub filter: Option<Filter>,
+    /// Only items at least so similar.
+    pub min_similarity: Option<f32>,
+    /// Compare with every item.
+    pub exact: bool,
+    /// Candidates the walk keeps; 0 takes the index's default.
+    pub ef: usize,
+    /// Answer payloads.
+    pub with_payload: bool,
+    /// Answer vectors.
+    pub with_vector: bool,
+    /// Answer source images.
+    pub with_image: bool,
+}
+
+/// An item found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Hit {
+    /// Its id.
+    pub id: ItemId,
+    /// Its label.
+    pub label: Option<Label>,
+    /// Distance to the probe.
+    pub distance: f32,
+    /// Similarity to the probe.
+    pub similarity: f32,
+    /// Its payload, where asked for.
+    pub payload: Option<Payload>,
+    /// Its vector, where asked for.
+    pub vector: Option<Vec<f32>>,
+    /// Its source image, where asked for and kept.
+    pub image: Option<Vec<u8>>,
+}
+
+/// Distance evaluations that reading and parsing one record is worth.
+const RECORD_COST: usize = 100;
+
+impl Engine {
+    /// The k nearest items, nearest first, and the model version that made the vectors.
+    ///
+    /// # Errors
+    /// No such collection or stored probe; a bad probe, `k`, `ef` or threshold; an answer
+    /// larger than [`super::Limits::max_answer_bytes`].
+    pub async fn search(
+        &self,
+        collection: &CollectionName,
+        search: Search,
+    ) -> Result<(Vec<Hit>, Option<String>), Error> {
+        let collection = self.inner.collection(collection)?;
+        let k = count("k", search.k, 10, self.limits().max_k)?;
+        let ef = count("ef", search.ef, 0, self.limits().max_ef)?;
+        let bound = collection.max_distance(search.min_similarity)?;
+        let probe = self
+            .resolve(&collection, "probe", search.probe.clone())
+            .await?;
+        let model = collection.record().model.clone();
+        let ask = Ask {
+            probe,
+            search,
+            k,
+            ef: (ef > 0).then_some(ef),
+            bound,
+        };
+        let hits = self
+            .read(collection, ask.cost(), move |state| ask.run(state))
+            .await?;
+        Ok((hits, model))
+    }
+
+    /// Runs a query on one state of the collection: at once if it is short, else off the
+    /// async threads. `cost` estimates its distance evaluations.
+    pub(super) async fn read<T: Send + 'static>(
+        &self,
+        collection: Arc<Collection>,
+        cost: impl Fn(&Collection) -> usize,
+        read: impl Fn(&State<'_>) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        if cost(&collection) <= self.limits().max_inline_cost {
+            return consistently(&self.inner, &collection, read);
+        }
+        let inner: Arc<Inner> = Arc::clone(&self.inner);
+        self.off_thread(move || consistently(&inner, &collection, read))
+            .await
+    }
+}
+
+/// A checked search.
+struct Ask {
+    probe: Resolved,
+    search: Search,
+    k: usize,
+    ef: Option<usize>,
+    bound: Option<f32>,
+}
+
+impl Ask {
+    /// One more than asked for where the probe may find itself.
+    fn query(&self) -> Query<'_> {
+        Query {
+            vector: &self.probe.vector,
+            k: self.k + usize::from(self.probe.itself.is_some()),
+            ef: self.ef,
+            exact: self.search.exact,
+            max_distance: self.bound,
+        }
+    }
+
+    fn cost(&self) -> impl Fn(&Collection) -> usize + use<> {
+        let Search {
+            filter,
+            with_payload,
+            with_image,
+            ..
+        } = &self.search;
+        let reads_records = *with_payload || *with_image;
+        let records = if reads_records {
+            self.k * RECORD_COST
+        } else {
+            0
+        };
+        let filtered = filter.is_some();
+        let each = match filter {
+            Some(f) if !f.is_label_only() => RECORD_COST,
+            _ => 1,
+        };
+        let (vector, k, ef, exact) = (
+            self.probe.vector.clone(),
+            self.k,
+            self.ef,
+            self.search.exact,
+        );
+        move |collection| {
+            let query = Query {
+                vector: &vector,
+                k,
+                ef,
+                exact,
+                max_distance: None,
+            };
+            records + each * collection.snapshot().cost(&query, filtered)
+        }
+    }
+
+    fn run(&self, state: &State<'_>) -> Result<Vec<Hit>, Error> {
+        let filter = self.search.filter.as_ref();
+        let keep = |seq: u64, tag: &RowTag| filter.is_none_or(|f| state.matches(f, seq, tag));
+        let keep: Option<&dyn Fn(u64, &RowTag) -> bool> = match filter {
+            Some(_) => Some(&keep),
+            None => None,
+        };
+        let mut found = state.snapshot().search(&self.query(), keep);
+        if let Some(itself) = &self.probe.itself {
+            found.retain(|hit| hit.tag.id != *itself);
+        }
+        found.truncate(self.k);
+        let mut hits = Vec::with_capacity(found.len());
+        let mut bytes = 0;
+        for hit in found {
+            let Some(hit) = self.hit(state, hit)? else {
+                break;
+            };
+            bytes += hit.bytes();
+            let limit = state.limits().max_answer_bytes;
+            if bytes > limit {
+                return Err(Error::TooLarge { limit });
+            }
+            hits.push(hit);
+        }
+        Ok(hits)
+    }
+
+    /// A hit with what was asked for; `None` past the threshold, or when the state has moved.
+    fn hit(&self, state: &State<'_>, hit: index::Hit<RowTag>) -> Result<Option<Hit>, Error> {
+        let search = &self.search;
+        let similarity = state.collection().record().metric.similarity(hit.distance);
+        if search.min_similarity.is_some_and(|min| similarity < min) {
+            return Ok(None);
+        }
+        let mut out = Hit {
+            id: hit.tag.id.clone(),
+            label: hit.tag.label.clone(),
+            distance: hit.distance,
+            similarity,
+            payload: None,
+            vector: None,
+            image: None,
+        };
+        if search.with_vector {
+            out.vector = state.snapshot().vector(hit.seq);
+        }
+        if search.with_payload || search.with_image {
+            let Some(record) = state.record(hit.seq, &hit.tag)? else {
+                return Ok(None);
+            };
+            if search.with_image {
+                out.image = state.image(&record)?;
+            }
+            out.payload = search.with_payload.then_some(record.payload);
+        }
+        Ok(Some(out))
+    }
+}
+
+impl Hit {
+    /// About what it takes in a message.
+    fn bytes(&self) -> usize {
+        64 + self.id.as_str().len()
+            + self.label.as_ref().map_or(0, |l| l.as_str().len())
+            + self.vector.as_ref().map_or(0, |v| v.len() * 4)
+            + self.image.as_ref().map_or(0, Vec::len)
+            + self.payload.as_ref().map_or(0, |p| p.to_json().len())
+    }
+}

@@ -1,0 +1,111 @@
+//! One consistent state of a collection, for as long as a query reads it.
+
+use super::Inner;
+use super::collection::{Collection, RowTag};
+use super::error::Error;
+use super::limits::Limits;
+use crate::domain::Filter;
+use crate::index::Snapshot;
+use crate::store::{ItemRecord, Tag};
+use std::cell::{Cell, RefCell};
+use std::sync::PoisonError;
+
+/// How often a query is tried beside a busy writer before the writer is made to wait.
+const TRIES: usize = 2;
+
+/// A snapshot of the index, and the records that belong to it.
+pub(super) struct State<'a> {
+    inner: &'a Inner,
+    collection: &'a Collection,
+    snapshot: Snapshot<RowTag>,
+    moved: Cell<bool>,
+    failure: RefCell<Option<Error>>,
+}
+
+/// Runs a query on one state: again if records changed under it, at last with the writer waiting.
+pub(super) fn consistently<T>(
+    inner: &Inner,
+    collection: &Collection,
+    read: impl Fn(&State<'_>) -> Result<T, Error>,
+) -> Result<T, Error> {
+    for _ in 0..TRIES {
+        let state = State::new(inner, collection);
+        let answer = state.finish(&read);
+        if !state.moved.get() {
+            return answer;
+        }
+    }
+    let _gate = inner.gate.read().unwrap_or_else(PoisonError::into_inner);
+    let state = State::new(inner, collection);
+    state.finish(&read)
+}
+
+impl<'a> State<'a> {
+    fn new(inner: &'a Inner, collection: &'a Collection) -> Self {
+        Self {
+            inner,
+            collection,
+            snapshot: collection.snapshot(),
+            moved: Cell::new(false),
+            failure: RefCell::default(),
+        }
+    }
+
+    fn finish<T>(&self, read: impl Fn(&Self) -> Result<T, Error>) -> Result<T, Error> {
+        let answer = read(self)?;
+        match self.failure.take() {
+            Some(error) => Err(error),
+            None => Ok(answer),
+        }
+    }
+
+    pub(super) fn limits(&self) -> &Limits {
+        &self.inner.limits
+    }
+
+    pub(super) fn collection(&self) -> &Collection {
+        self.collection
+    }
+
+    pub(super) fn snapshot(&self) -> &Snapshot<RowTag> {
+        &self.snapshot
+    }
+
+    /// The record of a row of this state; `None` if it has changed, and the query is in vain.
+    pub(super) fn record(&self, seq: u64, tag: &Tag) -> Result<Option<ItemRecord>, Error> {
+        let number = self.collection.record().number;
+        let record = self.inner.store.item(number, &tag.id)?;
+        let record = record.filter(|r| r.seq == seq);
+        if record.is_none() {
+            self.moved.set(true);
+        }
+        Ok(record)
+    }
+
+    /// The source image of a row of this state, if one is kept.
+    pub(super) fn image(&self, record: &ItemRecord) -> Result<Option<Vec<u8>>, Error> {
+        let Some(image) = record.image else {
+            return Ok(None);
+        };
+        let number = self.collection.record().number;
+        let bytes = self.inner.store.image(number, image)?;
+        if bytes.is_none() {
+            self.moved.set(true);
+        }
+        Ok(bytes)
+    }
+
+    /// Whether a row matches. What goes wrong on the way fails the query at its end.
+    pub(super) fn matches(&self, filter: &Filter, seq: u64, tag: &Tag) -> bool {
+        if filter.is_label_only() {
+            return filter.matches(tag.label.as_ref(), &crate::domain::Payload::default());
+        }
+        match self.record(seq, tag) {
+            Ok(record) => record.is_some_and(|r| filter.matches(r.label.as_ref(), &r.payload)),
+            Err(error) => {
+                self.failure.borrow_mut().get_or_insert(error);
+                false
+            }
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! The only writer: takes what waits, commits it as one, shows it, then answers.
+
+use super::collection::{Collection, RowTag};
+use super::error::{Error, Resource};
+use super::items::{Change, Ready};
+use super::plan::Plan;
+use super::requests::{Outcome, RequestKey};
+use super::{Inner, now_ms};
+use crate::domain::{CollectionName, Filter, ItemId};
+use crate::index::Built;
+use crate::store::{Batch, CollectionRecord};
+use std::sync::Arc;
+use tokio::sync::{mpsc, oneshot};
+
+/// Most writes in one commit.
+const MAX_GROUP: usize = 1_024;
+/// A commit takes no further write beyond this many bytes of items.
+const MAX_GROUP_BYTES: usize = 8 << 20;
+
+/// What is to be written.
+#[derive(Debug)]
+pub(super) enum Write {
+    /// Creates a collection; its number is not set yet.
+    Create(CollectionRecord),
+    /// Deletes a collection.
+    Drop(CollectionName),
+    /// Stores items with distinct ids, all or none.
+    Upsert(Arc<Collection>, Vec<Ready>),
+    /// Changes an item.
+    Update(Arc<Collection>, ItemId, Change),
+    /// Deletes those of the items that are there and match.
+    Delete(Arc<Collection>, Vec<ItemId>, Option<Filter>),
+    /// Makes a sealed segment part of its collection.
+    Install(Arc<Collection>, Box<Built<RowTag>>),
+}
+
+impl Write {
+    /// Writes that are committed alone: they change what other writes stand on.
+    fn stands_alone(&self) -> bool {
+        matches!(self, Self::Create(_) | Self::Drop(_) | Self::Install(..))
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Upsert(_, items) => items.iter().map(Ready::bytes).sum(),
+            Self::Delete(_, ids, _) => ids.len() * 64,
+            _ => 1_024,
+        }
+    }
+}
+
+/// A write, and who waits for it.
+#[derive(Debug)]
+pub(super) struct Op {
+    pub(super) write: Write,
+    pub(super) request: Option<RequestKey>,
+    pub(super) answer: oneshot::Sender<Result<Outcome, Error>>,
+}
+
+/// Runs until every sender is gone and the queue is empty.
+pub(super) fn run(inner: &Inner, mut queue: mpsc::Receiver<Op>) {
+    let mut held: Option<Op> = None;
+    loop {
+        let Some(first) = held.take().or_else(|| queue.blocking_recv()) else {
+            return;
+        };
+        if first.write.stands_alone() {
+            alone(inner, first);
+            continue;
+        }
+        let mut bytes = first.write.bytes();
+        let mut group = vec![first];
+        while group.len() < MAX_GROUP && bytes < MAX_GROUP_BYTES {
+            match queue.try_recv() {
+                Ok(op) if op.write.stands_alone() => {
+                    held = Some(op);
+                    break;
+                }
+                Ok(op) => {
+                    bytes += op.write.bytes();
+                    group.push(op);
+                }
+                Err(_) => break,
+            }
+        }
+        together(inner, group);
+    }
+}
+
+/// Commits a group of item writes as one, shows them, and answers.
+fn together(inner: &Inner, group: Vec<Op>) {
+    let mut plan = Plan::new(inner, now_ms());
+    let mut planned = Vec::with_capacity(group.len());
+    for op in group {
+        // Nobody waits any more (deadline, cancellation): it is not done.
+        if op.answer.is_closed() {
+            continue;
+        }
+        let outcome = plan.add(op.write, op.request.as_ref());
+        planned.push((op.answer, outcome));
+    }
+    let committed = plan.commit();
+    for (answer, outcome) in planned {
+        let outcome = match (&committed, outcome) {
+            (Err(e), Ok(_)) => Err(e.again()),
+            (_, outcome) => outcome,
+        };
+        // The caller may have gone in the meantime; the write stands.
+        let _ = answer.send(outcome);
+    }
+    inner.wake_housekeeper();
+}
+
+fn alone(inner: &Inner, op: Op) {
+    if op.answer.is_closed() {
+        return;
+    }
+    let outcome = match remembered(inner, op.request.as_ref()) {
+        Err(e) => Err(e),
+        Ok(Some(outcome)) => Ok(outcome),
+        Ok(None) => match op.write {
+            Write::Create(record) => create(inner, record, op.request.as_ref()),
+            Write::Drop(name) => drop_collection(inner, &name, op.request.as_ref()),
+            Write::Install(collection, built) => install(inner, &collection, *built),
+            Write::Upsert(..) | Write::Update(..) | Write::Delete(..) => {
+                Err(Error::Internal("an item write outside a group".into()))
+            }
+        },
+    };
+    let _ = op.answer.send(outcome);
+    inner.wake_housekeeper();
+}
+
+fn remembered(inner: &Inner, key: Option<&RequestKey>) -> Result<Option<Outcome>, Error> {
+    let Some(key) = key else { return Ok(None) };
+    match inner.store.request(key.as_bytes())? {
+        Some((_, bytes)) => Outcome::decode(&bytes).map(Some),
+        None => Ok(None),
+    }
+}
+
+fn remember(batch: &mut Batch, key: Option<&RequestKey>, outcome: &Outcome) -> Result<(), Error> {
+    if let Some(key) = key {
+        batch.put_request(key.as_bytes(), now_ms(), &outcome.encode()?);
+    }
+    Ok(())
+}
+
+fn create(
+    inner: &Inner,
+    mut record: CollectionRecord,
+    request: Option<&RequestKey>,
+) -> Result<Outcome, Error> {
+    if inner.collection(&record.name).is_ok() {
+        let name = record.name;
+        return Err(Error::AlreadyExists {
+            resource: Resource::Collection,
+            name: name.into(),
+        });
+    }
+    inner.check_room_for_collection()?;
+    record.number = inner.store.next_collection_number()?;
+    let outcome = Outcome::Created(Box::new(record.clone()));
+    let mut batch = Batch::new();
+    batch.put_collection(&record);
+    batch.set_next_collection_number(record.number + 1);
+    remember(&mut batch, request, &outcome)?;
+    inner.store.commit(batch)?;
+    inner.add(Collection::new(record));
+    Ok(outcome)
+}
+
+fn drop_collection(
+    inner: &Inner,
+    name: &CollectionName,
+    request: Option<&RequestKey>,
+) -> Result<Outcome, Error> {
+    let collection = inner.collection(name)?;
+    let outcome = Outcome::Deleted(1);
+    let mut batch = Batch::new();
+    batch.drop_collection(collection.record().number);
+    remember(&mut batch, request, &outcome)?;
+    inner.store.commit(batch)?;
+    inner.remove(&collection);
+    Ok(outcome)
+}
+
+/// The graph's chunks are on disk already; this makes them count.
+fn install(inner: &Inner, collection: &Collection, built: Built<RowTag>) -> Result<Outcome, Error> {
+    let number = collection.record().number;
+    let mut batch = Batch::new();
+    if !built.is_empty() {
+        batch.add_segment(number, built.id());
+    }
+    for replaced in built.replaces() {
+        batch.remove_segment(number, replaced);
+    }
+    for dead in built.will_drop() {
+        batch.delete_vector(number, *dead);
+    }
+    if collection.is_dropped() {
+        return Ok(Outcome::Installed);
+    }
+    inner.store.commit(batch)?;
+    collection.index().install(built);
+    Ok(Outcome::Installed)
+}

@@ -1,0 +1,128 @@
+//! Filters from their messages.
+
+use super::pb::{self, filter::Condition};
+use super::structs;
+use crate::domain::{Filter, Invalid, Label, MAX_FILTER_DEPTH, Range};
+use serde_json::Value;
+
+const MAX_PARTS: usize = 1_000;
+const MAX_VALUES: usize = 10_000;
+
+/// A filter from its message, if there is one.
+pub(super) fn optional(message: Option<pb::Filter>) -> Result<Option<Filter>, Invalid> {
+    message.map(|f| filter(f, "filter", 1)).transpose()
+}
+
+fn filter(message: pb::Filter, at: &str, depth: usize) -> Result<Filter, Invalid> {
+    if depth > MAX_FILTER_DEPTH {
+        return Err(Filter::too_deep());
+    }
+    let Some(condition) = message.condition else {
+        return Err(Invalid::new(
+            at,
+            "empty",
+            "exactly one condition must be set",
+        ));
+    };
+    Ok(match condition {
+        Condition::And(list) => Filter::And(parts(list, &format!("{at}.and"), depth)?),
+        Condition::Or(list) => Filter::Or(parts(list, &format!("{at}.or"), depth)?),
+        Condition::Not(inner) => {
+            let inner = filter(*inner, &format!("{at}.not"), depth + 1)?;
+            Filter::Not(Box::new(inner))
+        }
+        Condition::Label(label) if label.any_of.is_empty() => Filter::HasLabel,
+        Condition::Label(label) => {
+            at_most(
+                &format!("{at}.label.any_of"),
+                label.any_of.len(),
+                MAX_VALUES,
+            )?;
+            let labels = label.any_of.into_iter().map(Label::new);
+            let labels = labels.collect::<Result<_, _>>();
+            Filter::LabelIn(labels.map_err(|e| e.within(at))?)
+        }
+        Condition::Equals(equals) => {
+            let at = format!("{at}.equals");
+            let value = scalar(equals.value, &format!("{at}.value"))?;
+            Filter::In(path(equals.field, &at)?, vec![value])
+        }
+        Condition::In(list) => {
+            let at = format!("{at}.in");
+            at_most(&format!("{at}.values"), list.values.len(), MAX_VALUES)?;
+            let values = list.values.into_iter();
+            let values = values.map(|v| scalar(Some(v), &format!("{at}.values")));
+            Filter::In(path(list.field, &at)?, values.collect::<Result<_, _>>()?)
+        }
+        Condition::Range(range) => {
+            let at = format!("{at}.range");
+            let bounds = Range {
+                gt: range.gt,
+                gte: range.gte,
+                lt: range.lt,
+                lte: range.lte,
+            };
+            let given = [range.gt, range.gte, range.lt, range.lte];
+            if given.iter().all(Option::is_none) {
+                return Err(Invalid::new(
+                    at,
+                    "no bound",
+                    "at least one bound must be set",
+                ));
+            }
+            if let Some(nan) = given.iter().flatten().find(|b| b.is_nan()) {
+                return Err(Invalid::new(
+                    at,
+                    nan.to_string(),
+                    "a bound must be a number",
+                ));
+            }
+            Filter::Within(path(range.field, &at)?, bounds)
+        }
+        Condition::Exists(exists) => Filter::Exists(path(exists.field, &format!("{at}.exists"))?),
+    })
+}
+
+fn parts(list: pb::FilterList, at: &str, depth: usize) -> Result<Vec<Filter>, Invalid> {
+    at_most(at, list.filters.len(), MAX_PARTS)?;
+    let parts = list.filters.into_iter().enumerate();
+    parts
+        .map(|(nth, part)| filter(part, &format!("{at}[{nth}]"), depth + 1))
+        .collect()
+}
+
+fn at_most(field: &str, n: usize, max: usize) -> Result<(), Invalid> {
+    if n <= max {
+        return Ok(());
+    }
+    let was = format!("{n} entries");
+    Err(Invalid::new(
+        field,
+        was,
+        format!("at most {max} are allowed"),
+    ))
+}
+
+fn path(field: String, at: &str) -> Result<String, Invalid> {
+    if field.is_empty() {
+        let at = format!("{at}.field");
+        return Err(Invalid::new(
+            at,
+            "empty",
+            "the path of a payload field is required",
+        ));
+    }
+    Ok(field)
+}
+
+fn scalar(value: Option<prost_types::Value>, at: &str) -> Result<Value, Invalid> {
+    let value = structs::value(value.unwrap_or_default(), 1)?;
+    if matches!(value, Value::Bool(_) | Value::Number(_) | Value::String(_)) {
+        return Ok(value);
+    }
+    Err(Invalid::new(
+        at,
+        value.to_string(),
+        "a string, number or boolean is allowed",
+    ))
+}

@@ -1,0 +1,170 @@
+//! Items one by one: the bidirectional stream, and batches that answer each item.
+
+use super::pb;
+use super::{convert, edge, status};
+use crate::domain::CollectionName;
+use crate::engine::{Engine, NewItem, Staged, Ticket, Upserted};
+use futures_util::future::join_all;
+use futures_util::{Stream, StreamExt};
+use std::pin::Pin;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Status, Streaming};
+
+/// Items of one stream that are embedded at once.
+const EMBEDDING: usize = 128;
+/// Items of one stream that wait for their commit at once.
+const COMMITTING: usize = 1_024;
+
+/// The answers of a stream.
+pub(super) type Answers =
+    Pin<Box<dyn Stream<Item = Result<pb::StreamUpsertItemsResponse, Status>> + Send>>;
+
+/// A message, checked and embedded, or why not.
+struct Step {
+    tag: u64,
+    id: String,
+    staged: Result<Staged, Status>,
+}
+
+/// A message whose write is queued, or why not.
+struct Waiting {
+    tag: u64,
+    id: String,
+    ticket: Result<Ticket, Status>,
+}
+
+/// Stores a stream: many items are embedded at once, but written in the order they came in.
+///
+/// The client is read only as fast as items are embedded and written; the stream ends with
+/// its last answer, also when the server is asked to stop in between.
+pub(super) fn upsert(
+    engine: Arc<Engine>,
+    requests: Streaming<pb::StreamUpsertItemsRequest>,
+) -> Answers {
+    let (queued, waiting) = mpsc::channel::<Result<Waiting, Status>>(COMMITTING);
+    tokio::spawn(feed(engine, requests, queued));
+    let answers = ReceiverStream::new(waiting)
+        .map(|waiting| async move {
+            let waiting = waiting?;
+            let done = match waiting.ticket {
+                Ok(ticket) => ticket.durable().await.map_err(Status::from),
+                Err(status) => Err(status),
+            };
+            Ok(answer(waiting.tag, waiting.id, done))
+        })
+        .buffer_unordered(COMMITTING);
+    Box::pin(answers)
+}
+
+/// Reads the client until it ends, breaks off, or nobody takes the answers any more.
+async fn feed(
+    engine: Arc<Engine>,
+    requests: Streaming<pb::StreamUpsertItemsRequest>,
+    queued: mpsc::Sender<Result<Waiting, Status>>,
+) {
+    let mut name = String::new();
+    let steps = requests
+        .map(|message| {
+            let message = message.map_err(|status| edge::explain(&status))?;
+            if !message.collection.is_empty() {
+                name.clone_from(&message.collection);
+            }
+            Ok((name.clone(), message))
+        })
+        .map(|message: Result<_, Status>| {
+            let engine = Arc::clone(&engine);
+            async move {
+                let (name, message) = message?;
+                let id = message
+                    .item
+                    .as_ref()
+                    .map_or_else(String::new, |i| i.id.clone());
+                let staged = stage(&engine, name, message.item).await;
+                Ok(Step {
+                    tag: message.tag,
+                    id,
+                    staged,
+                })
+            }
+        })
+        .buffered(EMBEDDING);
+    let mut steps = std::pin::pin!(steps);
+    while let Some(step) = steps.next().await {
+        let waiting = match step {
+            Ok(step) => {
+                let ticket = match step.staged {
+                    Ok(staged) => engine.enqueue(staged).await.map_err(Status::from),
+                    Err(status) => Err(status),
+                };
+                Ok(Waiting {
+                    tag: step.tag,
+                    id: step.id,
+                    ticket,
+                })
+            }
+            Err(status) => Err(status),
+        };
+        let broken = waiting.is_err();
+        if queued.send(waiting).await.is_err() || broken {
+            return;
+        }
+    }
+}
+
+async fn stage(engine: &Engine, name: String, item: Option<pb::Item>) -> Result<Staged, Status> {
+    let collection = convert::collection(name)?;
+    let item = convert::new_item(item, "item")?;
+    Ok(engine.stage(&collection, item).await?)
+}
+
+fn answer(tag: u64, id: String, done: Result<Upserted, Status>) -> pb::StreamUpsertItemsResponse {
+    match done {
+        Ok(done) => pb::StreamUpsertItemsResponse {
+            tag,
+            id: done.id.into(),
+            created: done.created,
+            status: Some(status::ok()),
+        },
+        Err(error) => pb::StreamUpsertItemsResponse {
+            tag,
+            id,
+            created: false,
+            status: Some(status::to_proto(&error)),
+        },
+    }
+}
+
+/// Stores the good ones of a batch, and answers a status for each.
+pub(super) async fn each(
+    engine: &Engine,
+    collection: &CollectionName,
+    items: Vec<Result<NewItem, Status>>,
+    request_id: &str,
+) -> Result<Vec<pb::ItemResult>, Status> {
+    engine.check_batch("items", items.len())?;
+    let work = items.into_iter().enumerate().map(|(nth, item)| async move {
+        let item = item?;
+        // Each item is remembered on its own.
+        let id = match request_id {
+            "" => String::new(),
+            id => format!("{id}/{nth}"),
+        };
+        Ok::<_, Status>(engine.upsert_waiting(collection, item, &id).await?)
+    });
+    let done = join_all(work).await;
+    let results = done.into_iter().map(|done| match done {
+        Ok(done) => pb::ItemResult {
+            id: done.id.into(),
+            created: done.created,
+            status: Some(status::ok()),
+        },
+        Err(error) => pb::ItemResult {
+            id: String::new(),
+            created: false,
+            status: Some(status::to_proto(&error)),
+        },
+    });
+    Ok(results.collect())
+}

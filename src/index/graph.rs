@@ -1,0 +1,122 @@
+//! An HNSW graph laid out flat: links of fixed stride, no pointers.
+
+/// No link.
+pub(super) const NONE: u32 = u32::MAX;
+
+/// Links of every node, by row number. The bottom layer holds all nodes.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Graph {
+    /// Links of a node at the bottom, padded with [`NONE`].
+    pub(super) stride: usize,
+    pub(super) bottom: Vec<u32>,
+    pub(super) entry: u32,
+    /// The layers above the bottom, the lowest first.
+    pub(super) upper: Vec<Layer>,
+}
+
+/// A layer above the bottom: few nodes.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(super) struct Layer {
+    /// Its nodes, ascending.
+    pub(super) nodes: Vec<u32>,
+    /// Where each node's links begin, and at last where all end.
+    pub(super) starts: Vec<u32>,
+    pub(super) links: Vec<u32>,
+}
+
+impl Layer {
+    pub(super) fn links(&self, node: u32) -> &[u32] {
+        match self.nodes.binary_search(&node) {
+            Ok(at) => &self.links[self.starts[at] as usize..self.starts[at + 1] as usize],
+            Err(_) => &[],
+        }
+    }
+
+    /// Appends a node, greater than all before.
+    pub(super) fn push(&mut self, node: u32, links: &[u32]) {
+        if self.starts.is_empty() {
+            self.starts.push(0);
+        }
+        self.nodes.push(node);
+        self.links.extend_from_slice(links);
+        self.starts
+            .push(u32::try_from(self.links.len()).unwrap_or(NONE));
+    }
+}
+
+impl Graph {
+    pub(super) fn new(nodes: usize, stride: usize) -> Self {
+        Self {
+            stride,
+            bottom: vec![NONE; nodes * stride],
+            entry: 0,
+            upper: Vec::new(),
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.bottom.len() / self.stride
+    }
+
+    /// All slots of a node at the bottom.
+    pub(super) fn slots(&self, node: u32) -> &[u32] {
+        let from = node as usize * self.stride;
+        &self.bottom[from..from + self.stride]
+    }
+
+    pub(super) fn slots_mut(&mut self, node: u32) -> &mut [u32] {
+        let from = node as usize * self.stride;
+        &mut self.bottom[from..from + self.stride]
+    }
+
+    /// Links of a node at the bottom.
+    pub(super) fn links(&self, node: u32) -> impl Iterator<Item = u32> + '_ {
+        self.slots(node)
+            .iter()
+            .copied()
+            .take_while(|link| *link != NONE)
+    }
+
+    /// Adds a link where there is a free slot; answers whether the link is there.
+    pub(super) fn link(&mut self, from: u32, to: u32) -> bool {
+        for slot in self.slots_mut(from) {
+            if *slot == to {
+                return true;
+            }
+            if *slot == NONE {
+                *slot = to;
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Whether every link leads to a node, and layers are well formed.
+    pub(super) fn is_sound(&self, nodes: usize) -> bool {
+        let known = |node: &u32| (*node as usize) < nodes;
+        let layer_is_sound = |layer: &Layer| {
+            let ascending = |v: &[u32]| v.windows(2).all(|w| w[0] < w[1]);
+            layer.starts.len() == layer.nodes.len() + 1
+                && ascending(&layer.nodes)
+                && layer.starts.windows(2).all(|w| w[0] <= w[1])
+                && layer
+                    .starts
+                    .last()
+                    .is_some_and(|end| *end as usize == layer.links.len())
+                && layer.nodes.iter().chain(&layer.links).all(known)
+        };
+        self.stride > 0
+            && self.len() == nodes
+            && known(&self.entry)
+            && self.bottom.iter().all(|link| *link == NONE || known(link))
+            && self.upper.iter().all(layer_is_sound)
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        let upper = self.upper.iter();
+        let upper: usize = upper
+            .map(|l| l.nodes.len() + l.starts.len() + l.links.len())
+            .sum();
+        4 * (self.bottom.len() + upper)
+    }
+}

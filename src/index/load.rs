@@ -1,0 +1,85 @@
+//! From stored rows and segments back to an index, without rebuilding a graph.
+
+use super::part::Part;
+use super::{Index, Options, codec};
+use crate::domain::Embedding;
+use std::sync::Arc;
+
+/// An index read back.
+#[derive(Debug)]
+pub struct Loaded<T> {
+    /// The index.
+    pub index: Index<T>,
+    /// Segments that could not be used, and why; their rows are in the tail.
+    pub broken: Vec<(u64, String)>,
+    /// Dead rows whose stored vectors nothing needs.
+    pub dropped: Vec<u64>,
+}
+
+impl<T: Clone + Send + Sync + 'static> Index<T> {
+    /// Reads an index back from rows, ascending, of which the dead have no tag, and from the
+    /// bytes of its segments.
+    #[must_use]
+    pub fn load(
+        options: Options,
+        segments: Vec<(u64, Vec<u8>)>,
+        rows: Vec<(u64, Embedding, Option<T>)>,
+    ) -> Loaded<T> {
+        let at = rows.last().map_or(0, |(seq, ..)| *seq);
+        let mut used = vec![false; rows.len()];
+        let mut sealed = Vec::new();
+        let mut broken = Vec::new();
+        for (id, bytes) in segments {
+            match segment(&options, id, &bytes, &rows, &mut used) {
+                Ok(part) => sealed.push(Arc::new(part)),
+                Err(why) => broken.push((id, why)),
+            }
+        }
+        let mut tail = Part::with_capacity(options.dim, 0);
+        let mut dropped = Vec::new();
+        for ((seq, vector, tag), used) in rows.into_iter().zip(used) {
+            match tag {
+                _ if used => {}
+                None => dropped.push(seq),
+                tag => tail.push(seq, vector.as_slice(), tag),
+            }
+        }
+        let tail = if tail.len() == 0 {
+            vec![]
+        } else {
+            vec![Arc::new(tail)]
+        };
+        Loaded {
+            index: Self::of(options, at, sealed, tail),
+            broken,
+            dropped,
+        }
+    }
+}
+
+fn segment<T: Clone>(
+    options: &Options,
+    id: u64,
+    bytes: &[u8],
+    rows: &[(u64, Embedding, Option<T>)],
+    used: &mut [bool],
+) -> Result<Part<T>, String> {
+    let (seqs, graph) = codec::decode(bytes)?;
+    let mut part = Part::with_capacity(options.dim, seqs.len());
+    let mut places = Vec::with_capacity(seqs.len());
+    for seq in seqs {
+        let place = rows.binary_search_by_key(&seq, |(s, ..)| *s);
+        let place = place.map_err(|_| format!("row {seq} is not there"))?;
+        if used[place] {
+            return Err(format!("row {seq} is in two segments"));
+        }
+        let (_, vector, tag) = &rows[place];
+        part.push(seq, vector.as_slice(), tag.clone());
+        places.push(place);
+    }
+    for place in places {
+        used[place] = true;
+    }
+    part.sealed = Some((id, graph));
+    Ok(part)
+}

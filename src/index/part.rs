@@ -1,0 +1,117 @@
+//! Rows that belong together: immutable, but for the moment of each one's death.
+
+use super::Row;
+use super::graph::Graph;
+use crate::simd::AlignedRows;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The death of a row that lives.
+const ALIVE: u64 = u64::MAX;
+
+/// Aligned rows in the order of their sequence numbers, with a graph once sealed.
+#[derive(Debug)]
+pub(super) struct Part<T> {
+    pub(super) rows: AlignedRows,
+    pub(super) seqs: Vec<u64>,
+    /// `None` for a row that was dead when the part was loaded.
+    tags: Vec<Option<T>>,
+    died: Vec<AtomicU64>,
+    dead: AtomicU64,
+    /// A sealed part's number, and its graph unless it is small.
+    pub(super) sealed: Option<(u64, Option<Graph>)>,
+}
+
+impl<T> Part<T> {
+    pub(super) fn with_capacity(dim: usize, capacity: usize) -> Self {
+        Self {
+            rows: AlignedRows::with_capacity(dim, capacity),
+            seqs: Vec::with_capacity(capacity),
+            tags: Vec::with_capacity(capacity),
+            died: Vec::with_capacity(capacity),
+            dead: AtomicU64::new(0),
+            sealed: None,
+        }
+    }
+
+    pub(super) fn of_rows(dim: usize, rows: Vec<Row<T>>) -> Self {
+        let mut part = Self::with_capacity(dim, rows.len());
+        for row in rows {
+            part.push(row.seq, row.vector.as_slice(), Some(row.tag));
+        }
+        part
+    }
+
+    /// Appends a row; one without a tag is dead.
+    pub(super) fn push(&mut self, seq: u64, vector: &[f32], tag: Option<T>) {
+        self.rows.push(vector);
+        self.seqs.push(seq);
+        self.died
+            .push(AtomicU64::new(if tag.is_some() { ALIVE } else { 0 }));
+        *self.dead.get_mut() += u64::from(tag.is_none());
+        self.tags.push(tag);
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.seqs.len()
+    }
+
+    /// Rows that are dead by now.
+    pub(super) fn dead(&self) -> usize {
+        usize::try_from(self.dead.load(Ordering::Acquire)).unwrap_or(usize::MAX)
+    }
+
+    pub(super) fn live(&self) -> usize {
+        self.len() - self.dead()
+    }
+
+    pub(super) fn graph(&self) -> Option<&Graph> {
+        self.sealed.as_ref()?.1.as_ref()
+    }
+
+    /// Where the row with this sequence number is.
+    pub(super) fn place(&self, seq: u64) -> Option<usize> {
+        self.seqs.binary_search(&seq).ok()
+    }
+
+    pub(super) fn kill(&self, row: usize, at: u64) {
+        let before = self.died[row].swap(at, Ordering::AcqRel);
+        if before == ALIVE {
+            self.dead.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+
+    pub(super) fn death(&self, row: usize) -> Option<u64> {
+        Some(self.died[row].load(Ordering::Acquire)).filter(|at| *at != ALIVE)
+    }
+
+    /// The tag of a row that is visible at a sequence number.
+    pub(super) fn visible(&self, row: usize, at: u64) -> Option<&T> {
+        let lives = self.seqs[row] <= at && self.died[row].load(Ordering::Acquire) > at;
+        if lives { self.tags[row].as_ref() } else { None }
+    }
+}
+
+impl<T: Clone> Part<T> {
+    /// The living rows of several parts as one, by sequence number, and the rows left out.
+    pub(super) fn merged(dim: usize, sources: &[Arc<Self>]) -> (Self, Vec<u64>) {
+        let mut order: Vec<(u64, usize, usize)> = Vec::new();
+        let mut dead = Vec::new();
+        for (which, source) in sources.iter().enumerate() {
+            for (row, seq) in source.seqs.iter().enumerate() {
+                if source.death(row).is_none() {
+                    order.push((*seq, which, row));
+                } else {
+                    dead.push(*seq);
+                }
+            }
+        }
+        order.sort_unstable();
+        let mut part = Self::with_capacity(dim, order.len());
+        for (seq, which, row) in order {
+            let source = &sources[which];
+            part.push(seq, source.rows.row(row), source.tags[row].clone());
+        }
+        (part, dead)
+    }
+}
