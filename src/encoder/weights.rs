@@ -88,10 +88,23 @@ impl Weights {
             .ok_or_else(|| Error::Card("missing from the metadata".into()))?;
         let card = Card::parse(card)?;
         let weights = Self::read(card.plan, &tensors)?;
+        let known = weights.named();
+        let stranger = tensors
+            .names()
+            .into_iter()
+            .find(|name| !known.iter().any(|(n, ..)| n == name));
+        if let Some(name) = stranger {
+            return Err(Error::Tensor {
+                name: name.to_owned(),
+                was: "unexpected".into(),
+                allowed: "only the tensors of the card's architecture are allowed".into(),
+            });
+        }
         Ok((weights, card))
     }
 
-    fn read(plan: Plan, tensors: &SafeTensors) -> Result<Self, Error> {
+    /// The tensors of this plan; a checkpoint has more beside them.
+    pub(crate) fn read(plan: Plan, tensors: &SafeTensors) -> Result<Self, Error> {
         let mut blocks = Vec::new();
         for (i, (from, to)) in plan.channels().into_iter().enumerate() {
             let vector = |name| take(tensors, &format!("block{i}.{name}"), &[to]);
@@ -117,18 +130,6 @@ impl Weights {
                     allowed: "a variance is not negative".into(),
                 });
             }
-        }
-        let known = weights.named();
-        let stranger = tensors
-            .names()
-            .into_iter()
-            .find(|name| !known.iter().any(|(n, ..)| n == name));
-        if let Some(name) = stranger {
-            return Err(Error::Tensor {
-                name: name.to_owned(),
-                was: "unexpected".into(),
-                allowed: "only the tensors of the card's architecture are allowed".into(),
-            });
         }
         Ok(weights)
     }

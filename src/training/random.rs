@@ -95,7 +95,7 @@ mod tests {
     #[test]
     fn moments_are_right() {
         let mut random = Random::new(1, 0);
-        let n = 100_000_u16;
+        let n = 60_000_u16;
         let (mut sum, mut squares, mut uniform) = (0.0, 0.0, 0.0);
         for _ in 0..n {
             let x = f64::from(random.normal());

@@ -1,0 +1,148 @@
+//! The tower as it learns: the same layers as [`crate::encoder::tower`], with batch
+//! normalisation over the batch.
+
+use super::block::{ConvNormRelu, Saved};
+use crate::encoder::tower::pools;
+use crate::encoder::weights::Block;
+use crate::encoder::{Plan, Weights};
+use candle_core::{D, Device, Result, Tensor, Var};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// How much of a batch goes into the running statistics, once these have settled.
+const MOMENTUM: f32 = 0.05;
+
+/// Something that learns.
+#[derive(Debug, Clone)]
+pub struct Parameter {
+    /// Its name in a checkpoint.
+    pub name: String,
+    /// Its values.
+    pub values: Var,
+    /// Whether weight decay applies: to matrices only.
+    pub decays: bool,
+}
+
+#[derive(Debug)]
+struct Layer {
+    kernel: Var,
+    affine: Var,
+    mean: Vec<f32>,
+    variance: Vec<f32>,
+}
+
+/// The learning tower.
+#[derive(Debug)]
+pub struct Net {
+    plan: Plan,
+    layers: Vec<Layer>,
+    head: Var,
+    bias: Var,
+}
+
+impl Net {
+    /// A tower that goes on from these weights.
+    ///
+    /// # Errors
+    /// Values that do not fit the plan.
+    pub fn new(weights: &Weights) -> Result<Self> {
+        let cpu = &Device::Cpu;
+        let plan = weights.plan;
+        let mut layers = Vec::new();
+        for (block, (from, to)) in weights.blocks.iter().zip(plan.channels()) {
+            let affine = [&block.gain[..], &block.shift[..]].concat();
+            layers.push(Layer {
+                kernel: Var::from_slice(&block.kernel, (3, 3, from, to), cpu)?,
+                affine: Var::from_vec(affine, (2, to), cpu)?,
+                mean: block.mean.clone(),
+                variance: block.variance.clone(),
+            });
+        }
+        Ok(Self {
+            plan,
+            layers,
+            head: Var::from_slice(&weights.head, (plan.features(), plan.dim), cpu)?,
+            bias: Var::from_slice(&weights.bias, plan.dim, cpu)?,
+        })
+    }
+
+    /// All that learns, always in this order.
+    #[must_use]
+    pub fn parameters(&self) -> Vec<Parameter> {
+        let parameter = |name: String, values: &Var, decays| Parameter {
+            name,
+            values: values.clone(),
+            decays,
+        };
+        let mut all = Vec::new();
+        for (i, layer) in self.layers.iter().enumerate() {
+            all.push(parameter(format!("block{i}.kernel"), &layer.kernel, true));
+            all.push(parameter(format!("block{i}.affine"), &layer.affine, false));
+        }
+        all.push(parameter("head.weight".into(), &self.head, true));
+        all.push(parameter("head.bias".into(), &self.bias, false));
+        all
+    }
+
+    /// Embeds a batch `[n, 16, 16, 4]` to `[n, dim]` of unit length. `settled` is the number
+    /// of batches that the running statistics have seen.
+    ///
+    /// # Errors
+    /// A batch of another shape.
+    pub fn forward(&mut self, batch: &Tensor, settled: u64) -> Result<Tensor> {
+        #[expect(clippy::cast_precision_loss, reason = "only small ones matter")]
+        let share = (1.0 / (settled as f32 + 1.0)).max(MOMENTUM);
+        let mut x = batch.clone();
+        for (i, layer) in self.layers.iter_mut().enumerate() {
+            let saved = Arc::new(Mutex::new(Saved::default()));
+            let block = ConvNormRelu {
+                pool: pools(i),
+                input_gradient: i > 0,
+                saved: Arc::clone(&saved),
+            };
+            x = x.apply_op3(&layer.kernel, &layer.affine, block)?;
+            let saved = saved.lock().unwrap_or_else(PoisonError::into_inner);
+            blend(&mut layer.mean, &saved.statistics.mean, share);
+            blend(&mut layer.variance, &saved.statistics.variance, share);
+        }
+        let x = x.flatten_from(1)?.matmul(&self.head)?;
+        unit(&x.broadcast_add(&self.bias)?)
+    }
+
+    /// What has been learnt so far.
+    ///
+    /// # Errors
+    /// None that can be foreseen.
+    pub fn weights(&self) -> Result<Weights> {
+        let flat = |v: &Var| v.flatten_all()?.to_vec1::<f32>();
+        let mut blocks = Vec::new();
+        for layer in &self.layers {
+            let mut gain = flat(&layer.affine)?;
+            let shift = gain.split_off(gain.len() / 2);
+            blocks.push(Block {
+                kernel: flat(&layer.kernel)?,
+                gain,
+                shift,
+                mean: layer.mean.clone(),
+                variance: layer.variance.clone(),
+            });
+        }
+        Ok(Weights {
+            plan: self.plan,
+            blocks,
+            head: flat(&self.head)?,
+            bias: flat(&self.bias)?,
+        })
+    }
+}
+
+/// Rows of unit length.
+pub(super) fn unit(x: &Tensor) -> Result<Tensor> {
+    let length = (x.sqr()?.sum_keepdim(D::Minus1)? + 1e-12)?.sqrt()?;
+    x.broadcast_div(&length)
+}
+
+fn blend(running: &mut [f32], batch: &[f32], share: f32) {
+    for (running, batch) in running.iter_mut().zip(batch) {
+        *running += share * (batch - *running);
+    }
+}

@@ -1,0 +1,159 @@
+//! What a training is asked to do, what it reports, what it gives.
+
+use super::{Loss, TrainError};
+use crate::encoder::{Encoder, ImageLimits, Plan};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Options of [`super::train`]. Only `data` and `out` have no default.
+#[derive(Debug, Clone)]
+pub struct TrainOptions {
+    /// Folder of classes: every folder below it that holds images is one.
+    pub data: PathBuf,
+    /// The weights file to write; its card goes beside it as `.json`.
+    pub out: PathBuf,
+    /// How long to train, in minutes, above 0 up to a week. The learning rate follows the
+    /// clock: two runs of one seed see the same batches, but on machines of different speed
+    /// not the same number of them.
+    pub minutes: f64,
+    /// How many steps to train instead: the same weights on every run.
+    pub steps: Option<u64>,
+    /// Seed of initial weights, samples and augmentation.
+    pub seed: u64,
+    /// Threads of the training; one more makes the batches. By default one a core.
+    pub threads: usize,
+    /// What is minimised.
+    pub loss: Loss,
+    /// Shape of the tower, where it does not go on from `start`.
+    pub plan: Plan,
+    /// A weights file to go on from.
+    pub start: Option<PathBuf>,
+    /// Largest learning rate.
+    pub rate: f32,
+    /// Whether turned and mirrored copies count as further classes: right for glyphs, wrong
+    /// where a mirror image is the same thing.
+    pub turns: bool,
+    /// Share of the classes kept aside to see how the training does, in 0..=0.5.
+    pub held_out: f64,
+    /// Folder of classes to measure the finished encoder on, for its card.
+    pub measure: Option<PathBuf>,
+    /// Whether to go on from a checkpoint beside `out`; otherwise it is overwritten.
+    pub resume: bool,
+    /// How often a checkpoint is written and held-out classes are tried.
+    pub checkpoint_every: Duration,
+    /// Name in the card; by default the file name of `out`.
+    pub name: Option<String>,
+    /// Limits on the images.
+    pub limits: ImageLimits,
+}
+
+impl TrainOptions {
+    /// The defaults.
+    #[must_use]
+    pub fn new(data: impl Into<PathBuf>, out: impl Into<PathBuf>) -> Self {
+        Self {
+            data: data.into(),
+            out: out.into(),
+            minutes: 12.0,
+            steps: None,
+            seed: 7,
+            threads: std::thread::available_parallelism().map_or(1, usize::from),
+            loss: Loss::default(),
+            plan: Plan::default(),
+            start: None,
+            rate: 2e-3,
+            turns: true,
+            held_out: 0.0,
+            measure: None,
+            resume: true,
+            checkpoint_every: Duration::from_secs(30),
+            name: None,
+            limits: ImageLimits::default(),
+        }
+    }
+
+    /// Checks the ranges.
+    pub(super) fn check(&self) -> Result<(), TrainError> {
+        let refuse = |field, was: String, allowed| {
+            Err(TrainError::Option {
+                field,
+                was,
+                allowed,
+            })
+        };
+        if !(self.minutes > 0.0 && self.minutes <= 7.0 * 24.0 * 60.0) {
+            let was = self.minutes.to_string();
+            return refuse("minutes", was, "above 0 up to 10080 are allowed");
+        }
+        if self.steps == Some(0) {
+            return refuse("steps", "0".into(), "at least 1 is needed");
+        }
+        if !(1..=256).contains(&self.threads) {
+            let was = self.threads.to_string();
+            return refuse("threads", was, "1 to 256 are allowed");
+        }
+        if !(0.0..=0.5).contains(&self.held_out) {
+            let was = self.held_out.to_string();
+            return refuse("held_out", was, "0 to 0.5 is allowed");
+        }
+        if !(self.rate > 0.0 && self.rate <= 1.0) {
+            return refuse("rate", self.rate.to_string(), "above 0 up to 1 is allowed");
+        }
+        self.plan.check()?;
+        Ok(())
+    }
+
+    /// What share of the training is done.
+    pub(super) fn fraction(&self, step: u64, seconds: f64) -> f64 {
+        #[expect(clippy::cast_precision_loss, reason = "counts of steps")]
+        match self.steps {
+            Some(steps) => step as f64 / steps as f64,
+            None => seconds / (60.0 * self.minutes),
+        }
+    }
+
+    /// The learning rate at a share of the training: 5 % warm-up, then half a cosine
+    /// (Loshchilov and Hutter 2017).
+    #[must_use]
+    pub fn rate_at(&self, fraction: f64) -> f32 {
+        let fraction = fraction.clamp(0.0, 1.0);
+        let cosine = 0.5 * (1.0 + (std::f64::consts::PI * fraction).cos());
+        #[expect(clippy::cast_possible_truncation, reason = "within 0..=1")]
+        let factor = ((fraction + 1e-3) / 0.05).min(1.0) as f32 * cosine as f32;
+        self.rate * factor
+    }
+}
+
+/// How a training is going; told after every step.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Progress {
+    /// Steps taken.
+    pub step: u64,
+    /// Share of the training done, in 0..=1.
+    pub fraction: f64,
+    /// Mean loss of about the last 50 steps.
+    pub loss: f32,
+    /// Augmented images learnt from, a second, since the start or resumption.
+    pub images_per_second: f64,
+    /// Estimate of the time left.
+    pub left: Duration,
+    /// 20-way one-shot error on the classes held out, in 0..=1, as last tried.
+    pub held_out: Option<f64>,
+}
+
+/// What a training made.
+#[derive(Debug, Clone)]
+pub struct Trained {
+    /// The encoder, as written to `out`.
+    pub encoder: Encoder,
+    /// Steps taken.
+    pub steps: u64,
+    /// Augmented images learnt from.
+    pub images: u64,
+    /// Minutes of training, earlier runs included.
+    pub minutes: f64,
+    /// Mean loss at the end.
+    pub loss: f32,
+    /// 20-way one-shot error on the classes held out, in 0..=1.
+    pub held_out: Option<f64>,
+}
