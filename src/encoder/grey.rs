@@ -50,9 +50,7 @@ fn each<T: Copy, const N: usize>(
     let start = y * row.len() * N;
     let (pixels, _) = samples[start..start + row.len() * N].as_chunks::<N>();
     for (out, pixel) in row.iter_mut().zip(pixels) {
-        #[expect(clippy::cast_possible_truncation, reason = "at most WHITE")]
-        let value = grey(*pixel).min(WHITE) as u16;
-        *out = value;
+        *out = grey(*pixel).min(WHITE) as u16;
     }
 }
 
@@ -66,7 +64,6 @@ fn luma([r, g, b]: [u32; 3]) -> u32 {
 
 fn over_white(v: u32, alpha: u32) -> u32 {
     let sum = u64::from(v) * u64::from(alpha) + u64::from(WHITE) * u64::from(WHITE - alpha);
-    #[expect(clippy::cast_possible_truncation, reason = "at most WHITE")]
-    let mixed = ((sum + u64::from(WHITE / 2)) / u64::from(WHITE)) as u32;
-    mixed
+    // A mean of two 16-bit numbers: it fits.
+    u32::try_from((sum + u64::from(WHITE / 2)) / u64::from(WHITE)).unwrap_or(WHITE)
 }

@@ -83,6 +83,7 @@ fn relu(raw: &[f32], bias: &[f32], y: &mut [f32]) {
     }
 }
 
+#[expect(clippy::many_single_char_names, reason = "corners of a square")]
 /// The largest of each 2x2 square, then bias and ReLU, which keep the order.
 fn pool_relu(raw: &[f32], width: usize, bias: &[f32], y: &mut [f32]) {
     let c = bias.len();

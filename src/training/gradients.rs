@@ -1,4 +1,9 @@
 //! Every operation and loss of ours against finite differences.
+#![expect(
+    clippy::many_single_char_names,
+    clippy::cast_precision_loss,
+    reason = "formulas as they are written, small counts"
+)]
 
 use super::block::{ConvNormRelu, Saved};
 use super::random::Random;

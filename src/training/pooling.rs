@@ -1,6 +1,10 @@
 //! Normalise, ReLU and 2x2 max pooling of one channels-last image, there and back.
 //!
 //! `raw` is `[height, width, c]` with even sides; `scale` and `offset` are `[c]`.
+#![expect(
+    clippy::many_single_char_names,
+    reason = "p q over r s are the corners of a square"
+)]
 
 /// `y` `[height / 2, width / 2, c]`: the largest of `raw * scale + offset`, or 0.
 pub(super) fn forward(raw: &[f32], width: usize, scale: &[f32], offset: &[f32], y: &mut [f32]) {
@@ -56,13 +60,14 @@ pub(super) fn backward(
                 let at = |v: f32| v * scale[j] + offset[j];
                 let (vp, vq, vr, vs) = (at(p[j]), at(q[j]), at(r[j]), at(s[j]));
                 let largest = vp.max(vq).max(vr.max(vs));
-                let g = if largest > 0.0 { g[j] } else { 0.0 };
-                // Exact: `largest` is one of the four.
-                let (is_p, is_q, is_r) = (vp >= largest, vq >= largest, vr >= largest);
-                dp[j] = if is_p { g } else { 0.0 };
-                dq[j] = if is_q & !is_p { g } else { 0.0 };
-                dr[j] = if is_r & !is_p & !is_q { g } else { 0.0 };
-                ds[j] = if is_p | is_q | is_r { 0.0 } else { g };
+                // `largest` is one of the four, so comparing is exact.
+                let mut left = if largest > 0.0 { g[j] } else { 0.0 };
+                dp[j] = if vp >= largest { left } else { 0.0 };
+                left -= dp[j];
+                dq[j] = if vq >= largest { left } else { 0.0 };
+                left -= dq[j];
+                dr[j] = if vr >= largest { left } else { 0.0 };
+                ds[j] = left - dr[j];
             }
         }
     }

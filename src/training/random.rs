@@ -115,7 +115,9 @@ mod tests {
         let mut seen = [0; 10];
         for _ in 0..1000 {
             let mut some = random.distinct(10, 4);
-            some.iter().for_each(|i| seen[*i] += 1);
+            for i in &some {
+                seen[*i] += 1;
+            }
             some.sort_unstable();
             some.dedup();
             assert_eq!(some.len(), 4);
