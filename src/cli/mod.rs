@@ -1,1 +1,134 @@
-//! The command line, one file a command.
+//! The command line: one file a command.
+//!
+//! Tables for people by default, one JSON object with `--json`. Exit codes: 0 done, 1 failed,
+//! 2 wrong usage, 3 not found, 4 unavailable, 5 invalid input, 6 done in part,
+//! 130 interrupted.
+
+mod classify;
+mod client;
+mod collection;
+mod compare;
+mod completions;
+mod contact_sheet;
+mod delete;
+mod embed;
+mod error;
+mod eval;
+mod get;
+mod import;
+mod output;
+mod progress;
+mod quickstart;
+mod search;
+mod serve;
+mod stats;
+mod train;
+mod verify;
+
+use clap::{Parser, Subcommand};
+use error::CliError;
+use output::Output;
+use std::process::ExitCode;
+
+/// The similarity-search database that learns what similar means
+#[derive(Debug, Parser)]
+#[command(name = "twindex", version, arg_required_else_help = true)]
+struct Cli {
+    /// Print one JSON object
+    #[arg(long, global = true)]
+    json: bool,
+    /// No progress and no notes
+    #[arg(long, short, global = true)]
+    quiet: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the service
+    Serve(serve::Args),
+    /// A tour in ten seconds: enrol, classify, retrieve, compare; then serve on
+    Quickstart(quickstart::Args),
+    /// Train an encoder on a folder of labelled images
+    Train(train::Args),
+    /// Measure an encoder
+    Eval(eval::Args),
+    /// Create, list, show and delete collections
+    Collection(collection::Args),
+    /// Put a folder of labelled images into a collection
+    Import(import::Args),
+    /// Find the nearest items
+    Search(search::Args),
+    /// Name the label of an image by the enrolled examples
+    Classify(classify::Args),
+    /// Tell how alike two images are
+    Compare(compare::Args),
+    /// Tell whether an image is what it claims to be
+    Verify(verify::Args),
+    /// Turn images into vectors
+    Embed(embed::Args),
+    /// Show an item
+    Get(get::Args),
+    /// Delete items
+    Delete(delete::Args),
+    /// Counts and sizes of a collection
+    Stats(stats::Args),
+    /// Print a completion script for a shell
+    Completions(completions::Args),
+}
+
+/// Runs the command line of this process.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    logs(cli.quiet);
+    let out = Output::new(cli.json, cli.quiet);
+    match run(cli.command, &out) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            out.error(&error);
+            error.exit_code()
+        }
+    }
+}
+
+/// Logs go to standard error; `RUST_LOG` says which (by default warnings).
+fn logs(quiet: bool) {
+    use tracing_subscriber::EnvFilter;
+    let default = if quiet {
+        "error"
+    } else {
+        "warn,twindex=info,twindex::cli=info"
+    };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
+    let logs = tracing_subscriber::fmt().with_env_filter(filter);
+    let _ = logs.with_writer(std::io::stderr).try_init();
+}
+
+fn run(command: Command, out: &Output) -> Result<(), CliError> {
+    let runtime = || {
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        builder
+            .enable_all()
+            .build()
+            .map_err(|e| CliError::failed(format!("starting: {e}")))
+    };
+    match command {
+        Command::Train(args) => train::run(&args, out),
+        Command::Eval(args) => eval::run(&args, out),
+        Command::Completions(args) => completions::run(&args, out),
+        Command::Serve(args) => runtime()?.block_on(serve::run(args, out)),
+        Command::Quickstart(args) => runtime()?.block_on(quickstart::run(args, out)),
+        Command::Collection(args) => runtime()?.block_on(collection::run(args, out)),
+        Command::Import(args) => runtime()?.block_on(import::run(args, out)),
+        Command::Search(args) => runtime()?.block_on(search::run(args, out)),
+        Command::Classify(args) => runtime()?.block_on(classify::run(args, out)),
+        Command::Compare(args) => runtime()?.block_on(compare::run(args, out)),
+        Command::Verify(args) => runtime()?.block_on(verify::run(args, out)),
+        Command::Embed(args) => runtime()?.block_on(embed::run(args, out)),
+        Command::Get(args) => runtime()?.block_on(get::run(args, out)),
+        Command::Delete(args) => runtime()?.block_on(delete::run(args, out)),
+        Command::Stats(args) => runtime()?.block_on(stats::run(args, out)),
+    }
+}

@@ -98,7 +98,11 @@ impl Engine {
         };
         let cost_of = cost(&collection);
         let ranked = self
-            .read(collection, move |_| cost_of, move |state| ask.run(state))
+            .read(
+                collection,
+                move |_| cost_of,
+                move |state| Ok(ask.run(state)),
+            )
             .await?;
         let unknown = match ranked.first() {
             None => true,
@@ -185,15 +189,15 @@ impl Ask {
                 .is_none_or(|f| state.matches(f, seq, tag))
     }
 
-    fn run(&self, state: &State<'_>) -> Result<Vec<LabelScore>, Error> {
-        Ok(match self.method {
+    fn run(&self, state: &State<'_>) -> Vec<LabelScore> {
+        match self.method {
             Method::Nearest => self.nearest(state),
             Method::Vote => {
                 let examples = self.examples(state, self.votes);
                 self.scores(state, Rule::Vote, &examples)
             }
             Method::Prototype => self.prototypes(state),
-        })
+        }
     }
 
     /// The n nearest examples.
@@ -257,8 +261,11 @@ impl Ask {
         }
         let dim = self.probe.vector.as_slice().len();
         let means = sums.into_iter().filter_map(|(label, (mut sum, n))| {
-            #[expect(clippy::cast_precision_loss, reason = "counts of examples are small")]
-            sum.iter_mut().for_each(|s| *s /= n as f32);
+            for s in &mut sum {
+                #[expect(clippy::cast_precision_loss, reason = "a count of examples")]
+                let mean = *s / n as f32;
+                *s = mean;
+            }
             // Examples that cancel out have no mean direction, and so no prototype.
             let mean = Embedding::new(sum, dim, metric).ok()?;
             Some((label.clone(), metric.between(&self.probe.vector, &mean)))

@@ -134,7 +134,7 @@ pub struct Staged {
     collection: Arc<Collection>,
     ready: Ready,
     request: Option<RequestKey>,
-    _bytes: OwnedSemaphorePermit,
+    bytes: OwnedSemaphorePermit,
 }
 
 /// A write in the writer's queue.
@@ -251,7 +251,7 @@ impl Engine {
             collection,
             ready,
             request: None,
-            _bytes: bytes,
+            bytes,
         })
     }
 
@@ -270,7 +270,7 @@ impl Engine {
         sent.map_err(|_| Error::Closed)?;
         Ok(Ticket {
             answered,
-            _bytes: staged._bytes,
+            _bytes: staged.bytes,
         })
     }
 

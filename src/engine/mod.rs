@@ -113,7 +113,7 @@ impl Engine {
         ];
         Ok(Self {
             inner,
-            pool: Pool::new(encoder, options.pool.clone()),
+            pool: Pool::new(encoder, options.pool),
             queue: Mutex::new(Some(queue)),
             bytes: Arc::new(Semaphore::new(limits.max_bytes_under_way)),
             scans: Arc::new(Semaphore::new(

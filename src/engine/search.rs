@@ -11,6 +11,10 @@ use std::sync::Arc;
 
 /// What to search for.
 #[derive(Debug, Clone)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch of the request"
+)]
 pub struct Search {
     /// What to look for.
     pub probe: Probe,
@@ -163,11 +167,9 @@ impl Ask {
     fn run(&self, state: &State<'_>) -> Result<Vec<Hit>, Error> {
         let filter = self.search.filter.as_ref();
         let keep = |seq: u64, tag: &RowTag| filter.is_none_or(|f| state.matches(f, seq, tag));
-        let keep: Option<&dyn Fn(u64, &RowTag) -> bool> = match filter {
-            Some(_) => Some(&keep),
-            None => None,
-        };
-        let mut found = state.snapshot().search(&self.query(), keep);
+        let mut found = state
+            .snapshot()
+            .search(&self.query(), filter.map(|_| &keep as _));
         if let Some(itself) = &self.probe.itself {
             found.retain(|hit| hit.tag.id != *itself);
         }
@@ -175,7 +177,7 @@ impl Ask {
         let mut hits = Vec::with_capacity(found.len());
         let mut bytes = 0;
         for hit in found {
-            let Some(hit) = self.hit(state, hit)? else {
+            let Some(hit) = self.hit(state, &hit)? else {
                 break;
             };
             bytes += hit.bytes();
@@ -189,7 +191,7 @@ impl Ask {
     }
 
     /// A hit with what was asked for; `None` past the threshold, or when the state has moved.
-    fn hit(&self, state: &State<'_>, hit: index::Hit<RowTag>) -> Result<Option<Hit>, Error> {
+    fn hit(&self, state: &State<'_>, hit: &index::Hit<RowTag>) -> Result<Option<Hit>, Error> {
         let search = &self.search;
         let similarity = state.collection().record().metric.similarity(hit.distance);
         if search.min_similarity.is_some_and(|min| similarity < min) {

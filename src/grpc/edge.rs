@@ -11,7 +11,7 @@ use tonic_types::{ErrorDetails, StatusExt};
 use tower::{Layer, Service};
 
 /// How long before the transport's own timer ours goes off: the transport would answer
-/// CANCELLED where DEADLINE_EXCEEDED is meant.
+/// `CANCELLED` where `DEADLINE_EXCEEDED` is meant.
 const AHEAD: Duration = Duration::from_millis(2);
 
 /// Wraps the services.
@@ -103,11 +103,11 @@ pub(super) fn explain(status: &Status) -> Status {
     let message = status.message();
     match status.code() {
         Code::Internal if message.contains("failed to decode Protobuf message") => {
-            status::bad_request("MALFORMED_MESSAGE", "request", message.to_owned())
+            status::bad_request("MALFORMED_MESSAGE", "request", message)
         }
         Code::OutOfRange => {
             let description = format!("{message}; at most 16 MiB are allowed");
-            status::bad_request("MESSAGE_TOO_LARGE", "request", description)
+            status::bad_request("MESSAGE_TOO_LARGE", "request", &description)
         }
         code => {
             let reason = format!("{code:?}").to_uppercase();

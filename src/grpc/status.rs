@@ -20,10 +20,10 @@ pub(super) fn plain(code: Code, reason: &str, message: impl Into<String>) -> Sta
 }
 
 /// Bad input at a field.
-pub(super) fn bad_request(reason: &str, field: &str, description: String) -> Status {
+pub(super) fn bad_request(reason: &str, field: &str, description: &str) -> Status {
     let info = [("field".to_owned(), field.to_owned())];
     let mut details = ErrorDetails::with_error_info(reason, DOMAIN, info);
-    details.set_bad_request(vec![FieldViolation::new(field, description.clone())]);
+    details.set_bad_request(vec![FieldViolation::new(field, description)]);
     let message = format!("{field}: {description}");
     Status::with_error_details(Code::InvalidArgument, message, details)
 }
@@ -31,7 +31,7 @@ pub(super) fn bad_request(reason: &str, field: &str, description: String) -> Sta
 /// Bad input, as the domain puts it.
 pub(super) fn invalid(error: &Invalid) -> Status {
     let description = format!("{}; {}", error.was, error.allowed);
-    bad_request("INVALID_FIELD", &error.field, description)
+    bad_request("INVALID_FIELD", &error.field, &description)
 }
 
 fn image_reason(error: &ImageError) -> &'static str {
@@ -39,20 +39,20 @@ fn image_reason(error: &ImageError) -> &'static str {
         ImageError::Empty => "IMAGE_EMPTY",
         ImageError::TooManyBytes { .. } | ImageError::TooManyPixels { .. } => "IMAGE_TOO_LARGE",
         ImageError::Unsupported { .. } => "IMAGE_UNSUPPORTED",
-        _ => "IMAGE_CORRUPT",
+        ImageError::Corrupt { .. } => "IMAGE_CORRUPT",
     }
 }
 
-fn about(code: Code, reason: &str, resource: Resource, name: &str, message: String) -> Status {
+fn about(code: Code, reason: &str, resource: Resource, name: &str, message: &str) -> Status {
     let info = [("name".to_owned(), name.to_owned())];
     let mut details = ErrorDetails::with_error_info(reason, DOMAIN, info);
-    details.set_resource_info(format!("twindex.v1/{resource}"), name, "", message.clone());
+    details.set_resource_info(format!("twindex.v1/{resource}"), name, "", message);
     Status::with_error_details(code, message, details)
 }
 
-fn precondition(reason: &str, subject: &str, message: String) -> Status {
+fn precondition(reason: &str, subject: &str, message: &str) -> Status {
     let mut details = ErrorDetails::with_error_info(reason, DOMAIN, []);
-    let violation = PreconditionViolation::new(reason, subject, message.clone());
+    let violation = PreconditionViolation::new(reason, subject, message);
     details.set_precondition_failure(vec![violation]);
     Status::with_error_details(Code::FailedPrecondition, message, details)
 }
@@ -67,20 +67,20 @@ impl From<Error> for Status {
         match error {
             Error::Invalid(error) => invalid(&error),
             Error::Image { field, error } => {
-                bad_request(image_reason(&error), &field, error.to_string())
+                bad_request(image_reason(&error), &field, &error.to_string())
             }
             Error::NotFound { resource, name } => {
                 let reason = format!("{}_NOT_FOUND", shouted(resource));
-                about(Code::NotFound, &reason, resource, &name, message)
+                about(Code::NotFound, &reason, resource, &name, &message)
             }
             Error::AlreadyExists { resource, name } => {
                 let reason = format!("{}_EXISTS", shouted(resource));
-                about(Code::AlreadyExists, &reason, resource, &name, message)
+                about(Code::AlreadyExists, &reason, resource, &name, &message)
             }
             Error::ModelMismatch { collection, .. } => {
-                precondition("MODEL_MISMATCH", &collection, message)
+                precondition("MODEL_MISMATCH", &collection, &message)
             }
-            Error::Full { what, .. } => precondition("LIMIT_REACHED", what, message),
+            Error::Full { what, .. } => precondition("LIMIT_REACHED", what, &message),
             Error::Busy { .. } => {
                 let mut details = ErrorDetails::with_error_info("OVERLOADED", DOMAIN, []);
                 details.set_retry_info(Some(RETRY));
@@ -88,7 +88,7 @@ impl From<Error> for Status {
             }
             Error::TooLarge { limit } => {
                 let description = format!("the answer exceeds {limit} bytes; ask for less");
-                bad_request("ANSWER_TOO_LARGE", "request", description)
+                bad_request("ANSWER_TOO_LARGE", "request", &description)
             }
             Error::ReadOnly(_) => plain(Code::Unavailable, "READ_ONLY", message),
             Error::Closed => plain(Code::Unavailable, "SHUTTING_DOWN", message),

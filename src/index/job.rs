@@ -101,15 +101,14 @@ impl<T: Clone> Job<T> {
             let built = catch_unwind(AssertUnwindSafe(|| {
                 build::build(&options, &part.rows, cancel, progress)
             }));
-            match built {
-                Ok(graph) => Some(graph?),
-                Err(_) => {
-                    tracing::error!(
-                        segment = id,
-                        "building a graph failed: it is scanned instead"
-                    );
-                    None
-                }
+            if let Ok(graph) = built {
+                Some(graph?)
+            } else {
+                tracing::error!(
+                    segment = id,
+                    "building a graph failed: it is scanned instead"
+                );
+                None
             }
         };
         part.sealed = Some((id, graph));

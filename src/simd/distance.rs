@@ -269,6 +269,7 @@ kernels!(
 );
 
 #[cfg(test)]
+#[expect(clippy::cast_precision_loss, reason = "small numbers")]
 mod tests {
     use super::*;
     use crate::simd::AlignedRows;

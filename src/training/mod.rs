@@ -3,13 +3,18 @@
 //! - `corpus`, `sampler`, `augment`, `random`: what a step learns from; all of it follows
 //!   from a seed and the number of the step.
 //! - `init`, `block`, `pooling`, `net`, `loss`, `optim`: how it learns.
+//! - `dataset`, `glyphs`: folders of labelled images, and an alphabet that draws itself.
+//! - `evaluate`: figures on data that the encoder has not seen.
 //! - `options`, `trainer`, `checkpoint`, `oneshot`: the run, and how far it came.
 
 pub mod augment;
 pub mod block;
 pub mod checkpoint;
 pub mod corpus;
+pub mod dataset;
 mod error;
+pub mod evaluate;
+pub mod glyphs;
 #[cfg(test)]
 mod gradients;
 pub mod init;

@@ -1,0 +1,146 @@
+//! The command line as a gRPC client: connecting, probes, and errors in words.
+
+use super::error::CliError;
+use crate::grpc::{MAX_MESSAGE_BYTES, pb};
+use pb::collection_service_client::CollectionServiceClient;
+use pb::decision_service_client::DecisionServiceClient;
+use pb::item_service_client::ItemServiceClient;
+use pb::search_service_client::SearchServiceClient;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Status};
+
+/// Where the server is.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ServerArgs {
+    /// Address of the server
+    #[arg(
+        long,
+        env = "TWINDEX_SERVER",
+        default_value = "http://127.0.0.1:8946",
+        value_name = "URL"
+    )]
+    pub server: String,
+}
+
+/// What to look for: exactly one.
+#[derive(Debug, Clone, clap::Args)]
+#[group(required = true, multiple = false)]
+pub struct ProbeArgs {
+    /// An image file, PNG or JPEG
+    #[arg(long, value_name = "FILE")]
+    pub image: Option<PathBuf>,
+    /// A vector, as numbers with commas between
+    #[arg(
+        long,
+        value_name = "X,Y,…",
+        value_delimiter = ',',
+        allow_negative_numbers = true
+    )]
+    pub vector: Option<Vec<f32>>,
+    /// The id of a stored item
+    #[arg(long, value_name = "ID")]
+    pub item: Option<String>,
+}
+
+impl ProbeArgs {
+    /// The probe as a message.
+    ///
+    /// # Errors
+    /// The image file cannot be read.
+    pub fn probe(self) -> Result<pb::Probe, CliError> {
+        use pb::probe::Content;
+        let content = match (self.image, self.vector, self.item) {
+            (Some(path), _, _) => Content::Image(read(&path)?),
+            (_, Some(values), _) => Content::Vector(pb::Vector { values }),
+            (_, _, id) => Content::ItemId(id.unwrap_or_default()),
+        };
+        Ok(pb::Probe {
+            content: Some(content),
+        })
+    }
+}
+
+/// A probe that is an image file.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn image_probe(path: &Path) -> Result<pb::Probe, CliError> {
+    Ok(pb::Probe {
+        content: Some(pb::probe::Content::Image(read(path)?)),
+    })
+}
+
+/// A file's bytes.
+///
+/// # Errors
+/// It cannot be read.
+pub fn read(path: &Path) -> Result<bytes::Bytes, CliError> {
+    let bytes = std::fs::read(path);
+    bytes.map(Into::into).map_err(|e| {
+        let error = CliError::failed(format!("reading {}: {e}", path.display()));
+        error.with_hint("is the path right, and may you read it?")
+    })
+}
+
+/// One connection, and a client for each service on it.
+#[derive(Debug, Clone)]
+pub struct Client {
+    /// Collections.
+    pub collections: CollectionServiceClient<Channel>,
+    /// Items.
+    pub items: ItemServiceClient<Channel>,
+    /// Search.
+    pub search: SearchServiceClient<Channel>,
+    /// Decisions.
+    pub decisions: DecisionServiceClient<Channel>,
+}
+
+impl Client {
+    /// Connects.
+    ///
+    /// # Errors
+    /// A bad address, or nobody answers there.
+    pub async fn connect(args: &ServerArgs) -> Result<Self, CliError> {
+        let endpoint = Endpoint::from_shared(args.server.clone())
+            .map_err(|e| CliError::invalid(format!("--server {}: {e}", args.server)))?
+            .connect_timeout(Duration::from_secs(5))
+            .http2_adaptive_window(true)
+            .tcp_nodelay(true);
+        let channel = endpoint.connect().await.map_err(|e| {
+            let error = CliError::unavailable(format!("no server at {}: {e}", args.server));
+            error.with_hint("start one with `twindex serve`, or name another with --server")
+        })?;
+        macro_rules! on {
+            ($client:ident) => {
+                $client::new(channel.clone())
+                    .max_decoding_message_size(MAX_MESSAGE_BYTES + (1 << 20))
+                    .max_encoding_message_size(MAX_MESSAGE_BYTES)
+            };
+        }
+        Ok(Self {
+            collections: on!(CollectionServiceClient),
+            items: on!(ItemServiceClient),
+            search: on!(SearchServiceClient),
+            decisions: on!(DecisionServiceClient),
+        })
+    }
+}
+
+impl From<Status> for CliError {
+    fn from(status: Status) -> Self {
+        let text = status.message().to_owned();
+        match status.code() {
+            Code::NotFound => {
+                Self::not_found(text).with_hint("`twindex collection list` shows what there is")
+            }
+            Code::Unavailable => Self::unavailable(text).with_hint("is the server running?"),
+            Code::ResourceExhausted => Self::unavailable(text).with_hint("try again in a moment"),
+            Code::InvalidArgument | Code::FailedPrecondition | Code::AlreadyExists => {
+                Self::invalid(text)
+            }
+            _ => Self::failed(text),
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! `twindex collection`: create, list, show and delete collections.
+
+use super::client::{Client, ServerArgs};
+use super::error::CliError;
+use super::output::Output;
+use crate::grpc::pb;
+use clap::{Subcommand, ValueEnum};
+use serde_json::{Value, json};
+
+/// Options of `collection`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+#[derive(Debug, Clone, Subcommand)]
+enum Command {
+    /// Create a collection: of images, or of vectors where a dimension is given
+    Create(Create),
+    /// List the collections
+    List,
+    /// Show one collection
+    Show {
+        /// Its name
+        name: String,
+    },
+    /// Delete a collection and everything in it
+    Delete {
+        /// Its name
+        name: String,
+        /// Do it, without asking
+        #[arg(long, required = true)]
+        yes: bool,
+    },
+}
+
+#[derive(Debug, Clone, clap::Args)]
+struct Create {
+    /// Its name: a-z, 0-9, - and _
+    name: String,
+    /// Dimension of the vectors that clients bring; without it images are embedded
+    #[arg(long, value_name = "N")]
+    dimension: Option<u32>,
+    /// How far apart two vectors are
+    #[arg(long, value_enum, default_value_t = Metric::Cosine)]
+    metric: Metric,
+    /// What it is for
+    #[arg(long, default_value = "")]
+    description: String,
+    /// Do not keep source images
+    #[arg(long)]
+    discard_images: bool,
+    /// Links a graph node keeps, 2 to 128
+    #[arg(long, default_value_t = 16)]
+    m: u32,
+    /// Candidates considered for a node's links, 8 to 4,096
+    #[arg(long, default_value_t = 200)]
+    ef_construction: u32,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Metric {
+    Cosine,
+    Euclidean,
+    Dot,
+}
+
+fn to_json(c: &pb::Collection) -> Value {
+    json!({
+        "name": c.name,
+        "description": c.description,
+        "metric": metric(c),
+        "dimension": c.dimension,
+        "model": c.model_version,
+        "m": c.m,
+        "ef_construction": c.ef_construction,
+        "keeps_images": !c.discard_images,
+    })
+}
+
+fn metric(c: &pb::Collection) -> &'static str {
+    match c.metric() {
+        pb::Metric::Euclidean => "euclidean",
+        pb::Metric::Dot => "dot",
+        _ => "cosine",
+    }
+}
+
+fn show(out: &Output, all: &[pb::Collection]) -> Result<(), CliError> {
+    let rows = all.iter().map(|c| {
+        let model = if c.model_version.is_empty() {
+            "(clients bring vectors)"
+        } else {
+            &c.model_version
+        };
+        vec![
+            c.name.clone(),
+            metric(c).to_owned(),
+            c.dimension.to_string(),
+            model.to_owned(),
+            c.description.clone(),
+        ]
+    });
+    let header = ["name", "metric", "dimension", "model", "description"];
+    out.table(&header, &rows.collect::<Vec<_>>())
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// What the server answers.
+pub async fn run(args: Args, out: &Output) -> Result<(), CliError> {
+    let mut client = Client::connect(&args.server).await?.collections;
+    match args.command {
+        Command::Create(create) => {
+            let metric = match create.metric {
+                Metric::Cosine => pb::Metric::Cosine,
+                Metric::Euclidean => pb::Metric::Euclidean,
+                Metric::Dot => pb::Metric::Dot,
+            };
+            let source = match create.dimension {
+                Some(_) => pb::Source::Vector,
+                None => pb::Source::Image,
+            };
+            let collection = pb::Collection {
+                name: create.name,
+                description: create.description,
+                metric: metric.into(),
+                dimension: create.dimension.unwrap_or_default(),
+                source: source.into(),
+                m: create.m,
+                ef_construction: create.ef_construction,
+                discard_images: create.discard_images,
+                ..pb::Collection::default()
+            };
+            let request = pb::CreateCollectionRequest {
+                collection: Some(collection),
+                request_id: String::new(),
+            };
+            let created = client.create_collection(request).await?.into_inner();
+            one(out, created.collection)
+        }
+        Command::List => {
+            let mut all = Vec::new();
+            let mut page_token = String::new();
+            loop {
+                let request = pb::ListCollectionsRequest {
+                    page_size: 1_000,
+                    page_token,
+                };
+                let page = client.list_collections(request).await?.into_inner();
+                all.extend(page.collections);
+                page_token = page.next_page_token;
+                if page_token.is_empty() {
+                    break;
+                }
+            }
+            if out.is_json() {
+                let all: Vec<Value> = all.iter().map(to_json).collect();
+                return out.json(&json!({ "collections": all }));
+            }
+            show(out, &all)
+        }
+        Command::Show { name } => {
+            let request = pb::GetCollectionRequest { name };
+            one(
+                out,
+                client
+                    .get_collection(request)
+                    .await?
+                    .into_inner()
+                    .collection,
+            )
+        }
+        Command::Delete { name, .. } => {
+            let request = pb::DeleteCollectionRequest {
+                name: name.clone(),
+                request_id: String::new(),
+            };
+            client.delete_collection(request).await?;
+            if out.is_json() {
+                return out.json(&json!({ "deleted": name }));
+            }
+            out.line(&format!("deleted {name}"))
+        }
+    }
+}
+
+fn one(out: &Output, collection: Option<pb::Collection>) -> Result<(), CliError> {
+    let collection = collection.unwrap_or_default();
+    if out.is_json() {
+        return out.json(&to_json(&collection));
+    }
+    show(out, &[collection])
+}

@@ -1,0 +1,60 @@
+//! `twindex compare`: how alike two images are.
+
+use super::client::{Client, ServerArgs, image_probe};
+use super::error::CliError;
+use super::output::Output;
+use crate::grpc::pb;
+use serde_json::json;
+use std::path::PathBuf;
+
+/// Options of `compare`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    /// The collection whose encoder and metric are used
+    collection: String,
+    /// The first image
+    a: PathBuf,
+    /// The second image
+    b: PathBuf,
+    /// At least so similar means "same"
+    #[arg(long, value_name = "S", allow_negative_numbers = true)]
+    min_similarity: Option<f32>,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+/// A decision in a word, if one was made.
+#[must_use]
+pub fn word(decision: pb::Decision) -> Option<&'static str> {
+    match decision {
+        pb::Decision::Unspecified => None,
+        pb::Decision::Same => Some("same"),
+        pb::Decision::Different => Some("different"),
+    }
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// What the server answers.
+pub async fn run(args: Args, out: &Output) -> Result<(), CliError> {
+    let mut client = Client::connect(&args.server).await?.decisions;
+    let request = pb::CompareRequest {
+        collection: args.collection,
+        a: Some(image_probe(&args.a)?),
+        b: Some(image_probe(&args.b)?),
+        min_similarity: args.min_similarity,
+    };
+    let answer = client.compare(request).await?.into_inner();
+    let decision = word(answer.decision());
+    if out.is_json() {
+        return out.json(&json!({
+            "distance": answer.distance,
+            "similarity": answer.similarity,
+            "decision": decision,
+            "model": answer.model_version,
+        }));
+    }
+    let decision = decision.map_or_else(String::new, |d| format!(": {d}"));
+    out.line(&format!("similarity {:.4}{decision}", answer.similarity))
+}

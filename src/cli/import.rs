@@ -1,0 +1,226 @@
+//! `twindex import`: a folder of labelled images into a collection.
+
+use super::client::{Client, ServerArgs};
+use super::error::CliError;
+use super::output::Output;
+use super::progress::Bar;
+use crate::domain::MAX_ID_BYTES;
+use crate::grpc::pb;
+use crate::training::dataset::{File, Folder};
+use serde_json::json;
+use std::collections::HashSet;
+use std::fmt::Write;
+use std::path::PathBuf;
+use std::time::Instant;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+
+/// Options of `import`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    /// The collection; created, for images, if it is not there
+    collection: String,
+    /// Folder of images, …/LABEL/image.png at any depth; the id is the path below it
+    folder: PathBuf,
+    /// Import again what is there already
+    #[arg(long)]
+    overwrite: bool,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+/// What became of a folder.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// Images stored.
+    pub imported: usize,
+    /// Images that were there already.
+    pub skipped: usize,
+    /// Images refused, and why.
+    pub refused: Vec<(String, String)>,
+    /// How long it took.
+    pub seconds: f64,
+}
+
+/// Ids asked for at once.
+const ASK: usize = 1_000;
+/// Files read ahead of the stream.
+const AHEAD: usize = 64;
+/// Refused files shown.
+const SHOWN: usize = 20;
+
+/// Runs the command.
+///
+/// # Errors
+/// The folder cannot be read; what the server answers; files were refused.
+pub async fn run(args: Args, out: &Output) -> Result<(), CliError> {
+    let folder = Folder::open(&args.folder).map_err(|e| CliError::invalid(e.to_string()))?;
+    let mut client = Client::connect(&args.server).await?;
+    make(&mut client, &args.collection).await?;
+    let files: Vec<File> = folder.files().collect();
+    let report = import(&mut client, &args.collection, files, args.overwrite, out).await?;
+    tell(&report, out)
+}
+
+fn tell(report: &Report, out: &Output) -> Result<(), CliError> {
+    #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
+    let rate = report.imported as f64 / report.seconds.max(1e-9);
+    if out.is_json() {
+        let refused = report.refused.iter();
+        let refused = refused.map(|(file, why)| json!({ "file": file, "error": why }));
+        out.json(&json!({
+            "imported": report.imported,
+            "skipped": report.skipped,
+            "refused": refused.collect::<Vec<_>>(),
+            "seconds": report.seconds,
+            "images_per_second": rate,
+        }))?;
+    } else {
+        out.line(&format!(
+            "imported {} images in {:.1} s ({rate:.0} a second), skipped {} that were there",
+            report.imported, report.seconds, report.skipped
+        ))?;
+    }
+    if report.refused.is_empty() {
+        return Ok(());
+    }
+    let mut text = format!("{} files were refused:", report.refused.len());
+    for (file, why) in report.refused.iter().take(SHOWN) {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "\n  {file}: {why}");
+    }
+    if report.refused.len() > SHOWN {
+        text.push_str("\n  … (--json lists all)");
+    }
+    Err(CliError::partial(text))
+}
+
+/// Creates a collection of images, unless there is one of this name.
+///
+/// # Errors
+/// What the server answers.
+pub async fn make(client: &mut Client, name: &str) -> Result<(), CliError> {
+    let request = pb::CreateCollectionRequest {
+        collection: Some(pb::Collection {
+            name: name.to_owned(),
+            ..pb::Collection::default()
+        }),
+        request_id: String::new(),
+    };
+    match client.collections.create_collection(request).await {
+        Err(status) if status.code() != tonic::Code::AlreadyExists => Err(status.into()),
+        _ => Ok(()),
+    }
+}
+
+/// Streams files into a collection.
+///
+/// # Errors
+/// What the server answers to the stream as a whole.
+pub async fn import(
+    client: &mut Client,
+    collection: &str,
+    files: Vec<File>,
+    overwrite: bool,
+    out: &Output,
+) -> Result<Report, CliError> {
+    let began = Instant::now();
+    let mut report = Report::default();
+    let (files, long): (Vec<File>, Vec<File>) =
+        files.into_iter().partition(|f| f.id.len() <= MAX_ID_BYTES);
+    for file in long {
+        let why = format!("its path is an id of more than {MAX_ID_BYTES} bytes");
+        report.refused.push((file.id, why));
+    }
+    let total = files.len();
+    let files = if overwrite {
+        files
+    } else {
+        missing(client, collection, files).await?
+    };
+    report.skipped = total - files.len();
+
+    let bar = Bar::new(out, "importing", files.len() as u64);
+    let names: Vec<String> = files.iter().map(|f| f.id.clone()).collect();
+    let (messages, stream) = mpsc::channel(AHEAD);
+    let (unread, mut unreadable) = mpsc::unbounded_channel();
+    let name = collection.to_owned();
+    let reader = tokio::task::spawn_blocking(move || {
+        for (tag, file) in files.into_iter().enumerate() {
+            let message = match std::fs::read(&file.path) {
+                Ok(image) => message(&name, tag, file, image),
+                Err(e) => {
+                    let _ = unread.send((file.id, e.to_string()));
+                    continue;
+                }
+            };
+            // The stream has ended; why, its answers tell.
+            if messages.blocking_send(message).is_err() {
+                return;
+            }
+        }
+    });
+    let answers = client
+        .items
+        .stream_upsert_items(ReceiverStream::new(stream));
+    let mut answers = answers.await?.into_inner();
+    while let Some(answer) = answers.message().await? {
+        bar.add(1);
+        let status = answer.status.unwrap_or_default();
+        if status.code == 0 {
+            report.imported += 1;
+        } else {
+            let place = usize::try_from(answer.tag).unwrap_or(usize::MAX);
+            let name = names.get(place).cloned().unwrap_or_default();
+            report.refused.push((name, status.message));
+        }
+    }
+    let _ = reader.await;
+    while let Ok(file) = unreadable.try_recv() {
+        report.refused.push(file);
+    }
+    bar.finish();
+    report.refused.sort();
+    report.seconds = began.elapsed().as_secs_f64();
+    Ok(report)
+}
+
+fn message(
+    collection: &str,
+    tag: usize,
+    file: File,
+    image: Vec<u8>,
+) -> pb::StreamUpsertItemsRequest {
+    pb::StreamUpsertItemsRequest {
+        collection: collection.to_owned(),
+        item: Some(pb::Item {
+            id: file.id,
+            label: file.label,
+            content: Some(pb::item::Content::Image(image.into())),
+            ..pb::Item::default()
+        }),
+        tag: tag as u64,
+    }
+}
+
+/// Those of the files that the collection does not hold yet.
+async fn missing(
+    client: &mut Client,
+    collection: &str,
+    files: Vec<File>,
+) -> Result<Vec<File>, CliError> {
+    let mut absent = HashSet::new();
+    for some in files.chunks(ASK) {
+        let request = pb::BatchGetItemsRequest {
+            collection: collection.to_owned(),
+            ids: some.iter().map(|f| f.id.clone()).collect(),
+            view: None,
+        };
+        let answer = client.items.batch_get_items(request).await?.into_inner();
+        absent.extend(answer.missing);
+    }
+    Ok(files
+        .into_iter()
+        .filter(|f| absent.contains(&f.id))
+        .collect())
+}

@@ -1,0 +1,129 @@
+//! `twindex train`: an encoder from a folder of labelled images.
+
+use super::error::CliError;
+use super::output::Output;
+use crate::training::{Loss, Progress, TrainError, TrainOptions, train};
+use serde_json::json;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// How often progress is told.
+const EVERY: Duration = Duration::from_secs(5);
+
+/// Options of `train`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    /// Folder of images, …/LABEL/image.png at any depth
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+    /// Weights file to write; its card goes beside it as .json
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// How long to train, in minutes; interrupted, it goes on from its checkpoint
+    #[arg(long, value_name = "N", default_value_t = 12.0)]
+    minutes: f64,
+    /// Seed of weights, samples and augmentation
+    #[arg(long, value_name = "S", default_value_t = 7)]
+    seed: u64,
+    /// What is minimised: supcon, contrastive or triplet
+    #[arg(long, default_value_t = Loss::default())]
+    loss: Loss,
+    /// Folder of classes to measure the finished encoder on, for its card
+    #[arg(long, value_name = "DIR")]
+    measure: Option<PathBuf>,
+    /// Share of the classes kept aside to see how the training does, 0 to 0.5
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
+    held_out: f64,
+    /// Start anew, whatever checkpoint there is
+    #[arg(long)]
+    fresh: bool,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// Options out of range, data that cannot be learnt from, an interruption.
+pub fn run(args: &Args, out: &Output) -> Result<(), CliError> {
+    let mut options = TrainOptions::new(&args.data, &args.out);
+    options.minutes = args.minutes;
+    options.seed = args.seed;
+    options.loss = args.loss;
+    options.measure.clone_from(&args.measure);
+    options.held_out = args.held_out;
+    options.resume = !args.fresh;
+
+    let cancel = Arc::new(AtomicBool::new(false));
+    on_interrupt(Arc::clone(&cancel))?;
+    let told = std::cell::Cell::new(None::<Instant>);
+    let tell = |progress: &Progress| {
+        if !out.shows_progress() || told.get().is_some_and(|t| t.elapsed() < EVERY) {
+            return;
+        }
+        told.set(Some(Instant::now()));
+        out.note(&line(progress));
+    };
+    let trained = train(&options, &tell, &cancel).map_err(|e| failure(&e))?;
+    let encoder = &trained.encoder;
+    if out.is_json() {
+        return out.json(&json!({
+            "model": encoder.version(),
+            "file": args.out,
+            "steps": trained.steps,
+            "images": trained.images,
+            "minutes": trained.minutes,
+            "loss": trained.loss,
+            "held_out_error": trained.held_out,
+            "seed": args.seed,
+        }));
+    }
+    out.line(&format!(
+        "trained {} in {:.1} minutes on {} images: {}",
+        encoder.version(),
+        trained.minutes,
+        trained.images,
+        args.out.display()
+    ))
+}
+
+fn line(p: &Progress) -> String {
+    let held_out = p.held_out.map_or_else(String::new, |e| {
+        format!(
+            ", 20-way one-shot error on classes held out {:.1} %",
+            100.0 * e
+        )
+    });
+    format!(
+        "{:3.0} %  step {}, loss {:.3}, {:.0} images a second, {} s left{held_out}",
+        100.0 * p.fraction,
+        p.step,
+        p.loss,
+        p.images_per_second,
+        p.left.as_secs()
+    )
+}
+
+fn failure(error: &TrainError) -> CliError {
+    let text = error.to_string();
+    match error {
+        TrainError::Cancelled { .. } => {
+            CliError::interrupted(text).with_hint("the same command goes on from there")
+        }
+        TrainError::Option { .. } | TrainError::Data(_) => CliError::invalid(text),
+        _ => CliError::failed(text),
+    }
+}
+
+/// Ctrl-C asks the training to write a checkpoint and stop.
+fn on_interrupt(cancel: Arc<AtomicBool>) -> Result<(), CliError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let runtime = runtime.map_err(|e| CliError::failed(format!("starting: {e}")))?;
+    std::thread::spawn(move || {
+        runtime.block_on(super::serve::asked_to_stop());
+        cancel.store(true, Ordering::Release);
+    });
+    Ok(())
+}

@@ -1,0 +1,135 @@
+//! Honest figures: how often an encoder errs, on data that it has not seen.
+//!
+//! - [`nway`]: N-way K-shot classification.
+//! - [`runs`]: the one-shot runs that the Omniglot paper published (Lake et al. 2015).
+//! - [`verify`]: same or different: ROC AUC, EER, FRR at a given FAR.
+//! - [`retrieval`]: recall@k and mean average precision.
+
+pub mod nway;
+pub mod retrieval;
+pub mod runs;
+pub mod stats;
+pub mod verify;
+
+use super::dataset::{DataError, Folder};
+use crate::domain::Embedding;
+use crate::encoder::{Encoder, ImageError};
+use rayon::prelude::*;
+use std::path::{Path, PathBuf};
+
+/// Why an evaluation failed.
+#[derive(Debug, thiserror::Error)]
+pub enum EvalError {
+    /// The data cannot be read.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// A file cannot be read.
+    #[error("reading {path}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// An image is refused.
+    #[error("{path}: {source}")]
+    Image {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: ImageError,
+    },
+    /// The encoder failed.
+    #[error("embedding: {0}")]
+    Encoder(#[from] crate::encoder::Error),
+    /// A parameter does not fit the data.
+    #[error("{field}: {was}; {allowed}")]
+    Parameter {
+        /// Which.
+        field: &'static str,
+        /// What was given.
+        was: String,
+        /// What is allowed.
+        allowed: String,
+    },
+}
+
+pub(super) fn parameter(
+    field: &'static str,
+    was: impl Into<String>,
+    allowed: impl Into<String>,
+) -> EvalError {
+    EvalError::Parameter {
+        field,
+        was: was.into(),
+        allowed: allowed.into(),
+    }
+}
+
+/// The embeddings of a class.
+#[derive(Debug, Clone)]
+pub struct Embedded {
+    /// The folder above the class.
+    pub parent: String,
+    /// One for each image, of unit length.
+    pub vectors: Vec<Embedding>,
+}
+
+/// The cosine of two embeddings.
+#[must_use]
+pub fn cosine(a: &Embedding, b: &Embedding) -> f32 {
+    a.as_slice()
+        .iter()
+        .zip(b.as_slice())
+        .map(|(x, y)| x * y)
+        .sum()
+}
+
+/// Embeds files in their order, on all cores; `progress` hears of files done.
+///
+/// # Errors
+/// A file that cannot be read, or is no image.
+pub fn embed_files(
+    encoder: &Encoder,
+    files: &[PathBuf],
+    progress: &(dyn Fn(usize) + Sync),
+) -> Result<Vec<Embedding>, EvalError> {
+    let some = |files: &[PathBuf]| {
+        let prepared = files.iter().map(|path| prepare(encoder, path));
+        let prepared = prepared.collect::<Result<Vec<_>, _>>()?;
+        let vectors = encoder.embed(&prepared)?;
+        progress(files.len());
+        Ok::<_, EvalError>(vectors)
+    };
+    let all: Result<Vec<_>, _> = files.par_chunks(64).map(some).collect();
+    Ok(all?.into_iter().flatten().collect())
+}
+
+fn prepare(encoder: &Encoder, path: &Path) -> Result<crate::encoder::Prepared, EvalError> {
+    let bytes = std::fs::read(path).map_err(|source| EvalError::Read {
+        path: path.to_owned(),
+        source,
+    })?;
+    encoder.prepare(&bytes).map_err(|source| EvalError::Image {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// Embeds a folder, class by class.
+///
+/// # Errors
+/// As [`embed_files`].
+pub fn embed_folder(
+    encoder: &Encoder,
+    folder: &Folder,
+    progress: &(dyn Fn(usize) + Sync),
+) -> Result<Vec<Embedded>, EvalError> {
+    let files: Vec<PathBuf> = folder.files().map(|f| f.path).collect();
+    let mut vectors = embed_files(encoder, &files, progress)?.into_iter();
+    let classes = folder.classes().iter().map(|class| Embedded {
+        parent: class.parent.clone(),
+        vectors: vectors.by_ref().take(class.images.len()).collect(),
+    });
+    Ok(classes.collect())
+}
