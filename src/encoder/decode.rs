@@ -60,6 +60,10 @@ pub(super) fn decode<R>(
     }
     catch_unwind(AssertUnwindSafe(|| {
         if file.starts_with(b"\x89PNG\r\n\x1a\n") {
+            // The decoder reads on to the pixels; the size stands in the first 24 bytes.
+            if let Some((width, height)) = png_size(file) {
+                check_size(width, height, limits)?;
+            }
             let allowed = decoder_limits(limits);
             pixels(
                 PngDecoder::with_limits(Cursor::new(file), allowed).map_err(corrupt)?,
@@ -85,7 +89,35 @@ fn pixels<R>(
     then: impl FnOnce(Picture) -> R,
 ) -> Result<R, ImageError> {
     let (width, height) = decoder.dimensions();
-    let count = u64::from(width) * u64::from(height);
+    check_size(width, height, limits)?;
+    decoder
+        .set_limits(decoder_limits(limits))
+        .map_err(corrupt)?;
+    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+    let _alone = (count_of(width, height) > limits.large_pixels)
+        .then(|| LARGE.lock().unwrap_or_else(PoisonError::into_inner));
+    let pixels = DynamicImage::from_decoder(decoder).map_err(corrupt)?;
+    Ok(then(Picture {
+        pixels,
+        orientation,
+    }))
+}
+
+/// Width and height, as the PNG specification (section 11.2.1) places them.
+fn png_size(file: &[u8]) -> Option<(u32, u32)> {
+    let number = |at| {
+        let bytes = file.get(at..at + 4)?;
+        Some(u32::from_be_bytes(bytes.try_into().ok()?))
+    };
+    (file.get(12..16)? == b"IHDR").then_some((number(16)?, number(20)?))
+}
+
+fn count_of(width: u32, height: u32) -> u64 {
+    u64::from(width) * u64::from(height)
+}
+
+fn check_size(width: u32, height: u32, limits: &ImageLimits) -> Result<(), ImageError> {
+    let count = count_of(width, height);
     if count > limits.max_pixels {
         return Err(ImageError::TooManyPixels {
             width,
@@ -96,17 +128,7 @@ fn pixels<R>(
     if count == 0 {
         return Err(ImageError::Corrupt(format!("{width} x {height} pixels")));
     }
-    decoder
-        .set_limits(decoder_limits(limits))
-        .map_err(corrupt)?;
-    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
-    let _alone =
-        (count > limits.large_pixels).then(|| LARGE.lock().unwrap_or_else(PoisonError::into_inner));
-    let pixels = DynamicImage::from_decoder(decoder).map_err(corrupt)?;
-    Ok(then(Picture {
-        pixels,
-        orientation,
-    }))
+    Ok(())
 }
 
 fn decoder_limits(limits: &ImageLimits) -> Limits {

@@ -96,9 +96,11 @@ fn border_median(pixels: &DynamicImage) -> i32 {
             border.push(last);
         }
     }
-    border.sort_unstable();
-    let n = border.len();
-    i32::from(border[(n - 1) / 2]) + i32::from(border[n / 2])
+    let middle = border.len() / 2;
+    let even = border.len() % 2 == 0;
+    let (lower, upper, _) = border.select_nth_unstable(middle);
+    let below = lower.iter().max().filter(|_| even).unwrap_or(upper);
+    i32::from(*below) + i32::from(*upper)
 }
 
 fn edges(pixels: &DynamicImage, y: usize) -> Option<(u16, u16)> {

@@ -4,7 +4,7 @@
 //! waiting for more. A caller that goes away takes its job with it. A panic is contained.
 
 use super::queue::{Job, Queue};
-use super::{Encoder, Error, ImageError, Prepared};
+use super::{Encoder, ImageError, Prepared};
 use crate::domain::Embedding;
 use bytes::Bytes;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -40,7 +40,7 @@ impl Default for PoolOptions {
 pub enum PoolError {
     /// The image was refused.
     #[error(transparent)]
-    Image(ImageError),
+    Image(#[from] ImageError),
     /// No room in the queue.
     #[error("encoder busy: {queue} images wait, which is the most allowed")]
     Busy {
@@ -63,12 +63,6 @@ pub struct Pool {
     places: Arc<Semaphore>,
     length: usize,
     threads: Vec<JoinHandle<()>>,
-}
-
-impl std::fmt::Debug for Queue {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Queue").field("len", &self.len()).finish()
-    }
 }
 
 impl Pool {
@@ -196,20 +190,18 @@ fn work(encoder: &Encoder, jobs: Vec<Job>) {
             Err(error) => job.done(Err(error.into())),
         }
     }
-    let embedded = catch_unwind(AssertUnwindSafe(|| encoder.embed(&images)))
-        .unwrap_or_else(|_| Err(Error::Degenerate("a panic".into())));
-    match embedded {
-        Ok(embeddings) => {
+    let failed = match catch_unwind(AssertUnwindSafe(|| encoder.embed(&images))) {
+        Ok(Ok(embeddings)) => {
             for (job, embedding) in waiting.into_iter().zip(embeddings) {
                 job.done(Ok(embedding));
             }
+            return;
         }
-        Err(error) => {
-            let error = PoolError::Failed(error.to_string());
-            for job in waiting {
-                job.done(Err(error.clone()));
-            }
-        }
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "it panicked".to_owned(),
+    };
+    for job in waiting {
+        job.done(Err(PoolError::Failed(failed.clone())));
     }
 }
 

@@ -1,6 +1,6 @@
 //! Jobs waiting for the pool's threads.
 
-use super::{ImageError, PoolError};
+use super::PoolError;
 use crate::domain::Embedding;
 use bytes::Bytes;
 use std::collections::VecDeque;
@@ -21,12 +21,6 @@ impl Job {
     }
 }
 
-impl From<ImageError> for PoolError {
-    fn from(error: ImageError) -> Self {
-        Self::Image(error)
-    }
-}
-
 #[derive(Default)]
 struct State {
     jobs: VecDeque<Job>,
@@ -39,6 +33,12 @@ struct State {
 pub(super) struct Queue {
     state: Mutex<State>,
     news: Condvar,
+}
+
+impl std::fmt::Debug for Queue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Queue").field("len", &self.len()).finish()
+    }
 }
 
 impl Queue {
@@ -98,5 +98,65 @@ impl Queue {
                 .wait(state)
                 .unwrap_or_else(PoisonError::into_inner);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use tokio::sync::Semaphore;
+
+    type Answer = oneshot::Receiver<Result<Embedding, PoolError>>;
+
+    fn job(name: u8, places: &Arc<Semaphore>) -> (Job, Answer) {
+        let (answer, answered) = oneshot::channel();
+        let place = Arc::clone(places).try_acquire_owned().unwrap();
+        let image = Bytes::from(vec![name]);
+        let job = Job {
+            image,
+            answer,
+            place,
+        };
+        (job, answered)
+    }
+
+    fn names(batch: &[Job]) -> Vec<u8> {
+        batch.iter().map(|job| job.image[0]).collect()
+    }
+
+    #[test]
+    fn first_in_first_out_without_those_who_left() {
+        let (queue, places) = (Queue::default(), Arc::new(Semaphore::new(8)));
+        let mut answers = Vec::new();
+        for name in 0..6 {
+            let (job, answer) = job(name, &places);
+            queue.push(job);
+            answers.push(answer);
+        }
+        drop(answers.remove(2));
+        assert_eq!(places.available_permits(), 2);
+        assert_eq!(names(&queue.take(3).unwrap()), [0, 1, 3]);
+        // Taken or dropped, their places are free again.
+        assert_eq!(places.available_permits(), 6);
+        queue.close();
+        assert_eq!(names(&queue.take(3).unwrap()), [4, 5]);
+        assert!(queue.take(3).is_none());
+        let (late, mut answer) = job(9, &places);
+        queue.push(late);
+        assert_eq!(answer.try_recv().unwrap(), Err(PoolError::Closed));
+    }
+
+    #[test]
+    fn threads_that_wait_share() {
+        let (queue, places) = (Queue::default(), Arc::new(Semaphore::new(8)));
+        queue.state().idle = 1;
+        let mut answers = Vec::new();
+        for name in 0..5 {
+            let (job, answer) = job(name, &places);
+            queue.push(job);
+            answers.push(answer);
+        }
+        assert_eq!(queue.take(64).unwrap().len(), 3);
     }
 }

@@ -1,7 +1,7 @@
 //! The weights file: safetensors, little-endian `f32`, the card in its metadata.
 //!
 //! Batch normalisation is kept apart from the convolutions, so that training can go on
-//! from a file; [`super::Tower`] folds it in.
+//! from a file; the tower folds it in.
 
 use super::{Card, Error, Plan};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};

@@ -1,0 +1,148 @@
+//! The pool through its public API: order, back-pressure, refusal, shutting down.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use bytes::Bytes;
+use image::{GrayImage, ImageFormat, Luma};
+use std::io::Cursor;
+use std::sync::Arc;
+use std::time::Duration;
+use twindex::encoder::{Encoder, ImageError, Pool, PoolError, PoolOptions};
+
+fn picture(width: u32, height: u32, nth: u32) -> Bytes {
+    let draw = |x: u32, y: u32| Luma([if (x + y * nth) % 17 < 3 { 0 } else { 255 }]);
+    let mut file = Vec::new();
+    GrayImage::from_fn(width, height, draw)
+        .write_to(&mut Cursor::new(&mut file), ImageFormat::Png)
+        .unwrap();
+    file.into()
+}
+
+fn pool(threads: usize, queue: usize) -> Arc<Pool> {
+    let options = PoolOptions {
+        threads,
+        queue,
+        max_batch: 8,
+    };
+    Arc::new(Pool::new(Encoder::bundled().unwrap(), options))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_callers_each_get_their_own_answer() {
+    let pool = pool(2, 4);
+    let encoder = Arc::clone(pool.encoder());
+    let mut callers = tokio::task::JoinSet::new();
+    for nth in 0..60 {
+        let pool = Arc::clone(&pool);
+        callers.spawn(async move { (nth, pool.embed(picture(40, 40, nth)).await) });
+    }
+    while let Some(answer) = callers.join_next().await {
+        let (nth, embedding) = answer.unwrap();
+        let image = encoder.prepare(&picture(40, 40, nth)).unwrap();
+        assert_eq!(embedding.unwrap(), encoder.embed(&[image]).unwrap()[0]);
+    }
+    assert_eq!(pool.queued(), 0);
+}
+
+#[tokio::test]
+async fn a_bad_image_fails_alone() {
+    let pool = pool(1, 8);
+    let (good, bad) = tokio::join!(
+        pool.embed(picture(20, 20, 1)),
+        pool.embed(Bytes::from_static(b"no image"))
+    );
+    assert!(good.is_ok());
+    let refused = bad.unwrap_err();
+    assert!(matches!(
+        refused,
+        PoolError::Image(ImageError::Unsupported { .. })
+    ));
+}
+
+/// Keeps the only thread busy long enough for what follows.
+async fn occupy(pool: &Arc<Pool>) -> tokio::task::JoinHandle<Result<(), PoolError>> {
+    let slow = picture(4000, 4000, 3);
+    let busy = tokio::spawn({
+        let pool = Arc::clone(pool);
+        async move { pool.embed(slow).await.map(|_| ()) }
+    });
+    // Until it is enqueued, then until it is taken.
+    tokio::task::yield_now().await;
+    while pool.queued() > 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    busy
+}
+
+#[tokio::test]
+async fn a_full_queue_says_busy_and_embed_waits() {
+    let pool = pool(1, 1);
+    let small = picture(20, 20, 1);
+    let busy = occupy(&pool).await;
+    let mut waiting = Box::pin(pool.try_embed(small.clone()));
+    assert!(futures_poll(&mut waiting).await.is_none());
+    assert_eq!(pool.queued(), 1);
+    assert_eq!(
+        pool.try_embed(small.clone()).await,
+        Err(PoolError::Busy { queue: 1 })
+    );
+    let patient = pool.embed(small.clone());
+    let (waited, patient) = tokio::join!(waiting, patient);
+    assert_eq!(waited.unwrap(), patient.unwrap());
+    busy.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_caller_that_goes_away_takes_its_job_along() {
+    let pool = pool(1, 4);
+    let slow = picture(4000, 4000, 5);
+    let begun = std::time::Instant::now();
+    pool.encoder().prepare(&slow).unwrap();
+    let one = begun.elapsed();
+    let busy = occupy(&pool).await;
+    for _ in 0..3 {
+        let mut gone = Box::pin(pool.embed(slow.clone()));
+        assert!(futures_poll(&mut gone).await.is_none());
+    }
+    assert_eq!(pool.queued(), 3);
+    busy.await.unwrap().unwrap();
+    let begun = std::time::Instant::now();
+    pool.embed(picture(20, 20, 1)).await.unwrap();
+    assert!(begun.elapsed() < 2 * one, "{:?}", begun.elapsed());
+    assert_eq!(pool.queued(), 0);
+}
+
+#[tokio::test]
+async fn a_closed_pool_finishes_what_waits_and_refuses_what_comes() {
+    let pool = pool(1, 4);
+    let busy = occupy(&pool).await;
+    let mut waiting = Box::pin(pool.embed(picture(20, 20, 1)));
+    assert!(futures_poll(&mut waiting).await.is_none());
+    pool.close();
+    assert_eq!(pool.embed(picture(20, 20, 1)).await, Err(PoolError::Closed));
+    let refused = pool.try_embed(picture(20, 20, 1)).await;
+    assert_eq!(refused, Err(PoolError::Closed));
+    assert!(waiting.await.is_ok());
+    busy.await.unwrap().unwrap();
+}
+
+#[test]
+fn a_thread_without_runtime_may_block() {
+    let pool = pool(2, 2);
+    std::thread::scope(|scope| {
+        for nth in 0..6 {
+            let pool = &pool;
+            scope.spawn(move || pool.embed_blocking(picture(30, 30, nth)).unwrap());
+        }
+    });
+}
+
+/// Polls once.
+async fn futures_poll<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
+    std::future::poll_fn(|context| {
+        std::task::Poll::Ready(match std::pin::Pin::new(&mut *future).poll(context) {
+            std::task::Poll::Ready(value) => Some(value),
+            std::task::Poll::Pending => None,
+        })
+    })
+    .await
+}

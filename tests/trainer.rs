@@ -1,0 +1,167 @@
+//! The trainer through its public API, on glyphs drawn here.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use image::{GrayImage, Luma};
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use twindex::encoder::{Encoder, Plan};
+use twindex::training::{Loss, TrainError, TrainOptions, Trained, train};
+
+/// Ten classes of six drawings: a bar and a box, each class its own way, shaken a little.
+fn draw(folder: &Path) {
+    for class in 0..10_u32 {
+        let place = folder.join(format!("alphabet{}/glyph{class}", class % 2));
+        std::fs::create_dir_all(&place).unwrap();
+        for image in 0..6_u32 {
+            let (dx, dy) = (image % 3, image / 3);
+            let picture = GrayImage::from_fn(48, 48, |x, y| {
+                let (x, y) = (x + dx, y + dy);
+                let bar = x.abs_diff(10 + 3 * class) < 3 && (8..40).contains(&y);
+                let low = 6 + 7 * (class % 5);
+                let square = (12..24).contains(&x) && (low..low + 8).contains(&y);
+                Luma([if bar || square { 0 } else { 255 }])
+            });
+            picture.save(place.join(format!("{image}.png"))).unwrap();
+        }
+    }
+}
+
+fn options(folder: &Path, out: &str, steps: u64) -> TrainOptions {
+    TrainOptions {
+        steps: Some(steps),
+        threads: 2,
+        plan: Plan {
+            widths: [8, 8, 8],
+            dim: 16,
+        },
+        ..TrainOptions::new(folder.join("data"), folder.join(out))
+    }
+}
+
+fn run(options: &TrainOptions) -> Result<Trained, TrainError> {
+    train(options, &|_| (), &AtomicBool::new(false))
+}
+
+fn room() -> tempfile::TempDir {
+    let room = tempfile::tempdir().unwrap();
+    draw(&room.path().join("data"));
+    room
+}
+
+#[test]
+fn a_few_steps_lower_every_loss() {
+    let room = room();
+    for loss in Loss::ALL {
+        let losses = Mutex::new(Vec::new());
+        let options = TrainOptions {
+            loss,
+            rate: 1e-2,
+            ..options(room.path(), &format!("{loss}.safetensors"), 40)
+        };
+        let trained = train(
+            &options,
+            &|p| losses.lock().unwrap().push(p.loss),
+            &AtomicBool::new(false),
+        )
+        .unwrap();
+        let losses = losses.into_inner().unwrap();
+        assert_eq!((losses.len(), trained.steps), (40, 40));
+        assert!(losses[39] < 0.95 * losses[0], "{loss}: {losses:?}");
+        let written = Encoder::load(&options.out).unwrap();
+        assert_eq!(written.version(), trained.encoder.version());
+        assert_eq!(written.card().training.loss, loss.to_string());
+        let card = std::fs::read_to_string(options.out.with_extension("json")).unwrap();
+        assert_eq!(card.trim_end(), written.card().to_json());
+    }
+}
+
+#[test]
+fn a_resumed_training_gives_the_weights_of_an_uninterrupted_one() {
+    let room = room();
+    let whole = run(&options(room.path(), "whole.safetensors", 6)).unwrap();
+
+    let parts = TrainOptions {
+        name: Some("whole".into()),
+        threads: 1,
+        ..options(room.path(), "parts.safetensors", 6)
+    };
+    let cancel = AtomicBool::new(false);
+    let stop = |p: &twindex::training::Progress| cancel.store(p.step == 3, Ordering::Relaxed);
+    let stopped = train(&parts, &stop, &cancel).unwrap_err();
+    assert!(matches!(stopped, TrainError::Cancelled { step: 3 }));
+    let checkpoint = room.path().join("parts.safetensors.checkpoint");
+    assert!(checkpoint.exists() && !parts.out.exists());
+
+    let other = TrainOptions {
+        seed: 8,
+        ..parts.clone()
+    };
+    let refused = run(&other).unwrap_err();
+    assert!(
+        matches!(refused, TrainError::Checkpoint { .. }),
+        "{refused}"
+    );
+
+    let resumed = run(&parts).unwrap();
+    // On another number of threads, too.
+    assert_eq!(resumed.encoder.version(), whole.encoder.version());
+    assert_eq!((resumed.steps, resumed.images), (whole.steps, whole.images));
+    assert!(!checkpoint.exists());
+}
+
+#[test]
+fn a_broken_checkpoint_is_refused() {
+    let room = room();
+    let options = options(room.path(), "x.safetensors", 2);
+    std::fs::write(room.path().join("x.safetensors.checkpoint"), b"junk").unwrap();
+    let refused = run(&options).unwrap_err();
+    assert!(
+        matches!(refused, TrainError::Checkpoint { .. }),
+        "{refused}"
+    );
+    let anew = TrainOptions {
+        resume: false,
+        ..options
+    };
+    run(&anew).unwrap();
+}
+
+#[test]
+fn training_goes_on_from_given_weights_and_measures() {
+    let room = room();
+    run(&options(room.path(), "first.safetensors", 2)).unwrap();
+    let more = TrainOptions {
+        start: Some(room.path().join("first.safetensors")),
+        held_out: 0.4,
+        measure: Some(room.path().join("data")),
+        ..options(room.path(), "second.safetensors", 2)
+    };
+    let trained = run(&more).unwrap();
+    assert_eq!(trained.encoder.card().training.classes, 6);
+    // Four classes are too few for 20 ways; ten are enough for 5.
+    assert_eq!(trained.held_out, None);
+    let measured = &trained.encoder.card().measured;
+    assert_eq!(measured.len(), 1);
+    assert_eq!(measured[0].trials, 20_000);
+    assert!((0.0..0.9).contains(&measured[0].error));
+}
+
+#[test]
+fn impossible_options_and_data_are_refused() {
+    let room = room();
+    let good = options(room.path(), "x.safetensors", 1);
+    let bad = |change: &dyn Fn(&mut TrainOptions)| {
+        let mut options = good.clone();
+        change(&mut options);
+        run(&options).unwrap_err().to_string()
+    };
+    assert!(bad(&|o| o.minutes = f64::NAN).starts_with("minutes: NaN"));
+    assert!(bad(&|o| o.threads = 0).starts_with("threads: 0"));
+    assert!(bad(&|o| o.held_out = 0.9).starts_with("held_out: 0.9"));
+    assert!(bad(&|o| o.plan.dim = 0).contains("plan.dim: 0"));
+    assert!(bad(&|o| o.data = "/nowhere".into()).starts_with("/nowhere: "));
+    assert!(bad(&|o| o.data.push("alphabet0/glyph0")).contains("at least 2 are needed"));
+    std::fs::write(room.path().join("data/alphabet0/glyph0/z.png"), b"junk").unwrap();
+    assert!(run(&good).unwrap_err().to_string().contains("z.png"));
+}
