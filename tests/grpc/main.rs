@@ -1,0 +1,15 @@
+//! The service through its gRPC contract: every RPC, every documented error, hostile input.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    missing_docs,
+    reason = "a test may panic"
+)]
+
+mod collections;
+mod decisions;
+mod hostile;
+mod items;
+mod search;
+mod service;
+mod support;
