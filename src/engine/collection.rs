@@ -176,7 +176,7 @@ impl Collection {
         } else {
             "this collection takes vectors"
         };
-        Invalid::new(field, format!("an {given}").replace("an v", "a v"), allowed).into()
+        Invalid::new(field, given, allowed).into()
     }
 
     /// The distance within which the similarity is at least `min`, a hair too far, so that

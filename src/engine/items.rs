@@ -439,8 +439,12 @@ impl Engine {
                 let vector = collection.embedding(&format!("{outer}.vector"), values)?;
                 (vector, None)
             }
-            Content::Image(_) => return Err(collection.takes("image", outer)),
-            Content::Vector(_) => return Err(collection.takes("vector", outer)),
+            Content::Image(_) => {
+                return Err(collection.takes("an image", &format!("{outer}.image")));
+            }
+            Content::Vector(_) => {
+                return Err(collection.takes("a vector", &format!("{outer}.vector")));
+            }
         };
         let id = match item.id {
             Some(id) => id,
@@ -488,7 +492,7 @@ impl Engine {
         if let Some(name) = collection {
             let collection = self.inner.collection(name)?;
             if collection.record().model.is_none() {
-                return Err(collection.takes("image", "images"));
+                return Err(collection.takes("an image", "images"));
             }
             collection.check_model(self.encoder())?;
         }

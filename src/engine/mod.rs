@@ -23,6 +23,7 @@ mod search;
 mod state;
 mod writer;
 
+pub use crate::encoder::ImageError;
 pub use crate::store::CollectionRecord;
 pub use classify::{Answer, Classify, LabelScore, Method};
 pub use collections::{NewCollection, Source, Stats};

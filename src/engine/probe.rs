@@ -40,7 +40,7 @@ impl Engine {
             Probe::Vector(values) => collection.embedding(&field, values)?,
             Probe::Image(image) => {
                 if collection.record().model.is_none() {
-                    return Err(collection.takes("image", &field));
+                    return Err(collection.takes("an image", &field));
                 }
                 self.embed_for(collection, &field, image, Wait::No).await?
             }

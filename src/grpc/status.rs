@@ -1,8 +1,7 @@
 //! From the engine's errors to gRPC statuses: the only place that knows codes.
 
 use crate::domain::Invalid;
-use crate::encoder::ImageError;
-use crate::engine::{Error, Resource};
+use crate::engine::{Error, ImageError, Resource};
 use std::time::Duration;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, PreconditionViolation, StatusExt};

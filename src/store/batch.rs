@@ -77,11 +77,9 @@ impl Batch {
         self.delete(keys::row(Space::Image, collection, number));
     }
 
-    /// Publishes what [`super::Store::put_segment`] wrote.
+    /// Publishes what [`super::Store::put_segment`] wrote; what was removed does not return.
     pub fn add_segment(&mut self, collection: u64, segment: u64) {
         self.put(keys::row(Space::Segment, collection, segment), Vec::new());
-        let garbage = keys::row(Space::SegmentGarbage, collection, segment);
-        self.delete(garbage);
     }
 
     /// Takes a segment out of the manifest and marks its bytes for [`super::Store::sweep`].
@@ -124,6 +122,12 @@ impl Batch {
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// The sequence number it sets.
+    pub(crate) fn sequence(&self) -> Option<u64> {
+        let key = keys::named(Space::Meta, codec::SEQUENCE.as_bytes());
+        codec::read_number(self.writes.get(&key)?.as_ref()?).ok()
     }
 
     pub(crate) fn put_meta(&mut self, name: &str, number: u64) {

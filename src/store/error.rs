@@ -65,6 +65,9 @@ pub enum Error {
     /// A batch speaks of a record that is not there.
     #[error("{0} does not exist")]
     Missing(String),
+    /// A number is taken.
+    #[error("{0} exists already")]
+    Exists(String),
     /// The operating system said no.
     #[error("{what}: {source}")]
     Io {
@@ -77,7 +80,6 @@ pub enum Error {
 
 impl Error {
     /// For `map_err`: what was tried, beside what came back.
-    #[allow(dead_code, reason = "used by the next change")]
     pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Io {
             what: what.into(),
