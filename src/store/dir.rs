@@ -67,8 +67,8 @@ impl Dir {
                 continue;
             }
             make(&aside)?;
-            let free = (0..)
-                .map(|n: u32| aside.join(format!("{name}.{n}")))
+            let free = (0..u32::MAX)
+                .map(|n| aside.join(format!("{name}.{n}")))
                 .find(|to| !to.exists())
                 .unwrap_or_else(|| aside.join(&name));
             fs::rename(&path, &free).map_err(Error::io(format!("set aside {}", path.display())))?;

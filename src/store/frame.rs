@@ -49,6 +49,7 @@ pub(crate) fn whole(key: &[u8], body: &[u8]) -> Vec<u8> {
 }
 
 /// Frames a body of any size: the value for `key`, and chunks for their own keys.
+#[expect(clippy::type_complexity, reason = "the value, and its chunks by key")]
 pub(crate) fn split(key: &[u8], body: &[u8]) -> (Vec<u8>, Vec<(Vec<u8>, Vec<u8>)>) {
     if body.len() <= MAX_BODY {
         return (whole(key, body), Vec::new());

@@ -48,7 +48,7 @@ impl Migration {
         xxh3_64(self.source.replace("\r\n", "\n").as_bytes())
     }
 
-    fn failed(&self, why: impl ToString) -> Error {
+    fn failed(&self, why: &dyn std::fmt::Display) -> Error {
         Error::Migration {
             number: self.number,
             name: self.name.to_owned(),
@@ -121,8 +121,8 @@ pub(crate) fn run(store: &Store, steps: &[Migration]) -> Result<(), Error> {
             store,
             cursor: store.load(&meta(CURSOR))?.map(super::read::Body::into_vec),
         };
-        (migration.up)(&mut step).map_err(|e| migration.failed(e))?;
-        (migration.verify)(&step).map_err(|e| migration.failed(e))?;
+        (migration.up)(&mut step).map_err(|e| migration.failed(&e))?;
+        (migration.verify)(&step).map_err(|e| migration.failed(&e))?;
         let mut batch = Batch::new();
         batch.put_meta(SCHEMA, u64::from(migration.number));
         batch.put_meta(MIN_READER, u64::from(migration.min_reader));
@@ -142,13 +142,13 @@ pub(crate) fn run(store: &Store, steps: &[Migration]) -> Result<(), Error> {
 fn unchanged(store: &Store, step: &Migration) -> Result<(), Error> {
     let key = applied_key(step);
     let Some(body) = store.load(&key)? else {
-        return Err(step.failed("the record of its application is missing"));
+        return Err(step.failed(&"the record of its application is missing"));
     };
     let checksum = decode(&key, &body, |bytes| codec::Reader(bytes).u64())?;
     if checksum == step.checksum() {
         Ok(())
     } else {
-        Err(step.failed("it was changed after it had been applied to this directory"))
+        Err(step.failed(&"it was changed after it had been applied to this directory"))
     }
 }
 

@@ -42,7 +42,7 @@ impl Store {
     /// # Errors
     /// [`Error::Damaged`].
     pub fn collections(&self) -> Result<Vec<CollectionRecord>, Error> {
-        self.records(keys::named(Space::Collection, &[]), None)
+        self.records(&keys::named(Space::Collection, &[]), None)
             .map(|record| {
                 let (key, body) = record?;
                 decode(&key, &body, codec::read_collection)
@@ -67,7 +67,7 @@ impl Store {
         after: Option<&ItemId>,
     ) -> impl Iterator<Item = Result<(ItemId, ItemRecord), Error>> + Send + use<'a> {
         let after = after.map(|id| keys::item(collection, id));
-        self.records(keys::numbered(Space::Item, collection), after)
+        self.records(&keys::numbered(Space::Item, collection), after.as_deref())
             .map(|record| {
                 let (key, body) = record?;
                 Ok((keys::id_of(&key)?, decode(&key, &body, codec::read_item)?))
@@ -188,19 +188,17 @@ impl Store {
     /// Verified records whose keys begin with `prefix`, by key, from the first after `after`.
     pub(super) fn records(
         &self,
-        prefix: Vec<u8>,
-        after: Option<Vec<u8>>,
+        prefix: &[u8],
+        after: Option<&[u8]>,
     ) -> impl Iterator<Item = Result<(IVec, Body), Error>> + Send + '_ {
-        self.disk
-            .scan(&prefix, after.as_deref())
-            .filter_map(|record| {
-                let (key, value) = match record {
-                    Ok(record) => record,
-                    Err(e) => return Some(Err(e)),
-                };
-                let body = self.complete(&key, value).transpose()?;
-                Some(body.map(|body| (key, body)))
-            })
+        self.disk.scan(prefix, after).filter_map(|record| {
+            let (key, value) = match record {
+                Ok(record) => record,
+                Err(e) => return Some(Err(e)),
+            };
+            let body = self.complete(&key, value).transpose()?;
+            Some(body.map(|body| (key, body)))
+        })
     }
 
     fn rows<T: 'static>(
@@ -209,7 +207,7 @@ impl Store {
         collection: u64,
         read: fn(&[u8]) -> Result<T, String>,
     ) -> impl Iterator<Item = Result<(u64, T), Error>> + Send + '_ {
-        self.records(keys::numbered(space, collection), None)
+        self.records(&keys::numbered(space, collection), None)
             .map(move |record| {
                 let (key, body) = record?;
                 Ok((keys::number_at(&key, 9)?, decode(&key, &body, read)?))

@@ -21,7 +21,7 @@ impl Store {
     #[expect(clippy::type_complexity, reason = "number and bytes, or what is wrong")]
     pub fn segments(&self, collection: u64) -> Result<Vec<(u64, Result<Vec<u8>, Error>)>, Error> {
         let mut segments = Vec::new();
-        for named in self.records(keys::numbered(Space::Segment, collection), None) {
+        for named in self.records(&keys::numbered(Space::Segment, collection), None) {
             let segment = keys::number_at(&named?.0, 9)?;
             let key = keys::row(Space::SegmentBody, collection, segment);
             let bytes = match self.load(&key) {
@@ -50,7 +50,7 @@ impl Store {
             Err(e) => tracing::warn!(%e, "sweeping removed segments"),
             Ok(_) => {}
         }
-        self.take_number(collection, segment, &key, head)?;
+        self.take_number(segment, &key, head)?;
         let mut chunks = chunks.into_iter().map(|(key, value)| (key, Some(value)));
         loop {
             let part: Vec<Write> = chunks.by_ref().take(CHUNKS_A_COMMIT).collect();
@@ -63,13 +63,7 @@ impl Store {
     }
 
     /// Writes the head first: after a crash it tells that chunks may have been written.
-    fn take_number(
-        &self,
-        collection: u64,
-        segment: u64,
-        key: &[u8],
-        head: Vec<u8>,
-    ) -> Result<(), Error> {
+    fn take_number(&self, segment: u64, key: &[u8], head: Vec<u8>) -> Result<(), Error> {
         let _gate = self.gate();
         if self.disk.get(key)?.is_some() {
             return Err(Error::Exists(keys::describe(key)));

@@ -30,7 +30,15 @@ pub struct Service {
 
 async fn start(dir: &Path) -> (SocketAddr, oneshot::Sender<()>, JoinHandle<()>) {
     let encoder = Encoder::bundled().unwrap();
-    let engine = Engine::open(dir, encoder, &Options::default()).unwrap();
+    let engine = loop {
+        // A connection of the server before may hold the directory for a moment.
+        match Engine::open(dir, encoder.clone(), &Options::default()) {
+            Err(e) if e.to_string().contains("already open") => {
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+            opened => break opened.unwrap(),
+        }
+    };
     let any = "127.0.0.1:0".parse().unwrap();
     let server = Server::bind(any, Arc::new(engine), ServerOptions::default())
         .await
