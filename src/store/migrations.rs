@@ -66,10 +66,7 @@ pub(crate) struct Step<'a> {
 
 impl Step<'_> {
     /// Where the last commit of this step left off; `None` at its beginning.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "the first step is a single commit")
-    )]
+    #[allow(dead_code, reason = "the first step is a single commit")]
     pub(crate) fn cursor(&self) -> Option<&[u8]> {
         self.cursor.as_deref()
     }

@@ -186,11 +186,11 @@ impl Store {
     }
 
     /// Verified records whose keys begin with `prefix`, by key, from the first after `after`.
-    pub(super) fn records(
-        &self,
+    pub(super) fn records<'a>(
+        &'a self,
         prefix: &[u8],
         after: Option<&[u8]>,
-    ) -> impl Iterator<Item = Result<(IVec, Body), Error>> + Send + '_ {
+    ) -> impl Iterator<Item = Result<(IVec, Body), Error>> + Send + use<'a> {
         self.disk.scan(prefix, after).filter_map(|record| {
             let (key, value) = match record {
                 Ok(record) => record,

@@ -189,17 +189,21 @@ async fn deadlines_are_kept_and_errors_of_the_transport_explained() {
     let service = Service::start().await;
     service.vectors("v", 2, pb::Metric::Cosine).await;
     // Over HTTP/1.1, where no client of ours gives up first.
+    let images = vec![super::support::glyph(0, 0); 500];
+    let message = pb::EmbedRequest {
+        collection: String::new(),
+        images,
+    };
+    let message = prost::Message::encode_to_vec(&message);
     let answer = by_web(
         &service,
-        "SearchService/Search",
-        "grpc-timeout: 1n\r\n",
-        &[],
+        "DecisionService/Embed",
+        "grpc-timeout: 4m\r\n",
+        &message,
     )
     .await;
-    assert!(
-        answer.contains("grpc-status: 4") && answer.contains("not%20done%20within"),
-        "{answer}"
-    );
+    assert!(answer.contains("grpc-status: 4"), "{answer}");
+    assert!(answer.contains("not%20done%20within"), "{answer}");
 
     let path =
         tonic::codegen::http::uri::PathAndQuery::from_static("/twindex.v1.SearchService/Nothing");
