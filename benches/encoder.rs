@@ -1,6 +1,7 @@
 //! Images a second through the tower, ours against the same net in candle's own
 //! operations, on one thread, on the bundled weights. `cargo bench --bench encoder`
 #![allow(
+    clippy::pedantic,
     clippy::unwrap_used,
     clippy::print_stdout,
     clippy::cast_precision_loss,

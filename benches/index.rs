@@ -2,6 +2,7 @@
 //!
 //! `cargo bench --bench index`
 #![allow(
+    clippy::pedantic,
     clippy::unwrap_used,
     clippy::print_stdout,
     missing_docs,

@@ -1,5 +1,5 @@
 //! The encoder through its public API: what it accepts, what it refuses, what it promises.
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
+#![allow(clippy::pedantic, clippy::unwrap_used, reason = "a test may panic")]
 
 use image::codecs::png::PngEncoder;
 use image::metadata::Orientation;

@@ -1,5 +1,5 @@
 //! The pool through its public API: order, back-pressure, refusal, shutting down.
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
+#![allow(clippy::pedantic, clippy::unwrap_used, reason = "a test may panic")]
 
 use bytes::Bytes;
 use image::{GrayImage, ImageFormat, Luma};

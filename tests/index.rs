@@ -1,5 +1,10 @@
 //! The index against brute force: random sequences of writes, seals, installs and reloads.
-#![allow(clippy::unwrap_used, missing_docs, reason = "a test may panic")]
+#![allow(
+    clippy::pedantic,
+    clippy::unwrap_used,
+    missing_docs,
+    reason = "a test may panic"
+)]
 
 use proptest::prelude::*;
 use std::collections::BTreeMap;

@@ -1,5 +1,5 @@
 //! The walls between the rooms, stated as what is absent.
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
+#![allow(clippy::pedantic, clippy::unwrap_used, reason = "a test may panic")]
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
 //! The trainer through its public API, on glyphs drawn here.
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
+#![allow(clippy::pedantic, clippy::unwrap_used, reason = "a test may panic")]
 
 use image::{GrayImage, Luma};
 use std::path::Path;

@@ -1,5 +1,6 @@
 //! The service through its gRPC contract: every RPC, every documented error, hostile input.
 #![allow(
+    clippy::pedantic,
     clippy::unwrap_used,
     clippy::expect_used,
     missing_docs,
