@@ -68,8 +68,8 @@ fn assert_same(
     k: usize,
     modulus: u64,
 ) {
-    let keep = |_: u64, tag: &u64| tag % modulus == 0;
-    let filter: Option<&dyn Fn(u64, &u64) -> bool> = if modulus > 1 { Some(&keep) } else { None };
+    let keep = |_: u64, tag: &u64| tag.is_multiple_of(modulus);
+    let filter = (modulus > 1).then_some(&keep as &dyn Fn(u64, &u64) -> bool);
     let expected = model.nearest(metric, probe, |tag| tag % modulus == 0);
     for exact in [true, false] {
         let found = snapshot.search(&query(probe, k, exact), filter);
