@@ -109,11 +109,13 @@ pub(crate) fn run(store: &Store, steps: &[Migration]) -> Result<(), Error> {
         unchanged(store, step)?;
     }
     for migration in due {
-        tracing::info!(
-            number = migration.number,
-            name = migration.name,
-            "migrating"
-        );
+        if at > 0 {
+            tracing::info!(
+                number = migration.number,
+                name = migration.name,
+                "migrating"
+            );
+        }
         let mut step = Step {
             store,
             cursor: store.load(&meta(CURSOR))?.map(super::read::Body::into_vec),

@@ -135,7 +135,29 @@ fn character(random: &mut Random) -> Vec<Stroke> {
         };
         drawn.push([from, between(0.25), between(0.75), to]);
     }
-    drawn
+    fitted(drawn)
+}
+
+/// Scales a character, alike both ways, to fill the unit square, and centres it.
+fn fitted(mut strokes: Vec<Stroke>) -> Vec<Stroke> {
+    let steps = || (0..=20_u8).map(|step| f32::from(step) / 20.0);
+    let ink = strokes.iter().flat_map(|s| steps().map(|t| point(s, t)));
+    let (low, high) = ink.fold(
+        ((f32::MAX, f32::MAX), (f32::MIN, f32::MIN)),
+        |(low, high), p| {
+            let low = (low.0.min(p.0), low.1.min(p.1));
+            (low, (high.0.max(p.0), high.1.max(p.1)))
+        },
+    );
+    let scale = 1.0 / (high.0 - low.0).max(high.1 - low.1);
+    let middle = (f32::midpoint(low.0, high.0), f32::midpoint(low.1, high.1));
+    for place in strokes.iter_mut().flatten() {
+        *place = (
+            (place.0 - middle.0) * scale + 0.5,
+            (place.1 - middle.1) * scale + 0.5,
+        );
+    }
+    strokes
 }
 
 fn point(stroke: &Stroke, t: f32) -> (f32, f32) {

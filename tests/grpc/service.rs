@@ -1,4 +1,4 @@
-use super::support::{Service, assert_error, by_vector, connect, vector_item};
+use super::support::{Service, assert_error, connect, vector_item};
 use std::time::Duration;
 use tokio_stream::StreamExt;
 use tonic::{Code, Request};
