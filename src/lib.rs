@@ -11,6 +11,8 @@
 //! - [`engine`]: the whole product as a Rust API.
 //! - [`grpc`]: handlers: convert, call the engine, convert back.
 //! - [`cli`]: one file a command.
+//!
+#![doc = include_str!("../ARCHITECTURE.md")]
 
 pub mod domain;
 

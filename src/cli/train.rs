@@ -24,6 +24,9 @@ pub struct Args {
     /// How long to train, in minutes; interrupted, it goes on from its checkpoint
     #[arg(long, value_name = "N", default_value_t = 12.0)]
     minutes: f64,
+    /// Steps to take instead: the same weights on every run
+    #[arg(long, value_name = "N")]
+    steps: Option<u64>,
     /// Seed of weights, samples and augmentation
     #[arg(long, value_name = "S", default_value_t = 7)]
     seed: u64,
@@ -48,6 +51,7 @@ pub struct Args {
 pub fn run(args: &Args, out: &Output) -> Result<(), CliError> {
     let mut options = TrainOptions::new(&args.data, &args.out);
     options.minutes = args.minutes;
+    options.steps = args.steps;
     options.seed = args.seed;
     options.loss = args.loss;
     options.measure.clone_from(&args.measure);

@@ -1,132 +1,18 @@
 //! Writing items: check, embed, then hand over to the writer.
 
+use super::Engine;
 use super::collection::Collection;
+use super::embed::Wait;
 use super::error::Error;
+use super::item::{Change, Content, NewItem, Ready, Stored, Upserted};
 use super::requests::{Outcome, RequestKey};
 use super::writer::{Op, Write};
-use super::{Engine, Probe};
-use crate::domain::{CollectionName, Embedding, Filter, Invalid, Item, ItemId, Label, Payload};
-use crate::store::ItemRecord;
-use bytes::Bytes;
+use crate::domain::{CollectionName, Filter, Invalid, Item, ItemId};
 use futures_util::future::join_all;
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 use std::collections::HashSet;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use uuid::Uuid;
-
-/// What an item is indexed by.
-#[derive(Debug, Clone)]
-pub enum Content {
-    /// An encoded image, for collections that embed.
-    Image(Bytes),
-    /// A vector, for collections that take vectors.
-    Vector(Vec<f32>),
-}
-
-/// An item to store.
-#[derive(Debug, Clone)]
-pub struct NewItem {
-    /// Its id; `None`: a `UUIDv7` is made.
-    pub id: Option<ItemId>,
-    /// The identity or class it is an example of.
-    pub label: Option<Label>,
-    /// What the client keeps with it.
-    pub payload: Payload,
-    /// What it is indexed by.
-    pub content: Content,
-}
-
-/// What became of an item.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Upserted {
-    /// Its id.
-    pub id: ItemId,
-    /// Whether the id was new.
-    pub created: bool,
-}
-
-/// An item as it is stored, without vector and image.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Stored {
-    /// Its id.
-    pub id: ItemId,
-    /// Its label.
-    pub label: Option<Label>,
-    /// Its payload's fields.
-    pub payload: Map<String, Value>,
-    /// When the id was first stored, in milliseconds since 1970.
-    pub created_ms: u64,
-    /// When it last changed, in milliseconds since 1970.
-    pub updated_ms: u64,
-    /// The model version that made the vector; `None` where clients bring vectors.
-    pub model: Option<String>,
-}
-
-impl Stored {
-    pub(super) fn new(id: ItemId, record: &ItemRecord) -> Self {
-        Self {
-            id,
-            label: record.label.clone(),
-            payload: record.payload.fields().clone(),
-            created_ms: record.created_ms,
-            updated_ms: record.updated_ms,
-            model: record.model.clone(),
-        }
-    }
-}
-
-/// A change of label or payload; what is `None` stays.
-#[derive(Debug, Clone, Default)]
-pub struct Change {
-    /// The new label, or none.
-    pub label: Option<Option<Label>>,
-    /// The whole payload anew.
-    pub payload: Option<Payload>,
-    /// Single top-level fields of the payload: set, or removed.
-    pub fields: Vec<(String, Option<Value>)>,
-}
-
-impl Change {
-    pub(super) fn apply(
-        self,
-        label: &mut Option<Label>,
-        payload: &mut Payload,
-    ) -> Result<(), Invalid> {
-        if let Some(new) = self.label {
-            *label = new;
-        }
-        if let Some(new) = self.payload {
-            *payload = new;
-        }
-        if !self.fields.is_empty() {
-            let mut fields = std::mem::take(payload).into_fields();
-            for (key, value) in self.fields {
-                match value {
-                    Some(value) => fields.insert(key, value),
-                    None => fields.remove(&key),
-                };
-            }
-            *payload = Payload::new(fields)?;
-        }
-        Ok(())
-    }
-}
-
-/// An item that only needs writing.
-#[derive(Debug)]
-pub(super) struct Ready {
-    pub(super) item: Item,
-    pub(super) vector: Embedding,
-    pub(super) image: Option<Bytes>,
-}
-
-impl Ready {
-    pub(super) fn bytes(&self) -> usize {
-        1_024 + self.vector.as_slice().len() * 4 + self.image.as_ref().map_or(0, Bytes::len)
-    }
-}
 
 /// An item that is checked and embedded, on its way to the writer.
 #[derive(Debug)]
@@ -460,71 +346,5 @@ impl Engine {
             vector,
             image,
         })
-    }
-
-    /// Embeds an image with the collection's model.
-    pub(super) async fn embed_for(
-        &self,
-        collection: &Collection,
-        field: &str,
-        image: Bytes,
-        wait: Wait,
-    ) -> Result<Embedding, Error> {
-        collection.check_model(self.encoder())?;
-        let embedded = match wait {
-            Wait::Yes => self.pool.embed(image).await,
-            Wait::No => self.pool.try_embed(image).await,
-        };
-        let vector = embedded.map_err(|e| Error::embedding(field, e))?;
-        collection.embedding(field, vector.into_vec())
-    }
-
-    /// Turns images into vectors of unit length, by the collection's model or the server's.
-    ///
-    /// # Errors
-    /// A bad image, named by its place (`images[2]`).
-    pub async fn embed(
-        &self,
-        collection: Option<&CollectionName>,
-        images: Vec<Bytes>,
-    ) -> Result<Vec<Embedding>, Error> {
-        self.check_batch("images", images.len())?;
-        if let Some(name) = collection {
-            let collection = self.inner.collection(name)?;
-            if collection.record().model.is_none() {
-                return Err(collection.takes("an image", "images"));
-            }
-            collection.check_model(self.encoder())?;
-        }
-        let work = images
-            .into_iter()
-            .enumerate()
-            .map(|(nth, image)| async move {
-                let embedded = self.pool.embed(image).await;
-                embedded.map_err(|e| Error::embedding(&format!("images[{nth}]"), e))
-            });
-        let embedded = join_all(work).await;
-        embedded.into_iter().collect()
-    }
-}
-
-/// What to do when the encoder's queue is full.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Wait {
-    /// Wait for room: the caller pushes back in turn.
-    Yes,
-    /// Refuse.
-    No,
-}
-
-impl Probe {
-    /// The path of the field that holds the probe's content.
-    pub(super) fn field(&self, outer: &str) -> String {
-        let inner = match self {
-            Self::Image(_) => "image",
-            Self::Vector(_) => "vector",
-            Self::Item(_) => "item_id",
-        };
-        format!("{outer}.{inner}")
     }
 }

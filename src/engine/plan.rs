@@ -3,7 +3,7 @@
 use super::Inner;
 use super::collection::{Collection, RowTag};
 use super::error::Error;
-use super::items::{Change, Ready, Stored, Upserted};
+use super::item::{Change, Ready, Stored, Upserted};
 use super::requests::{Outcome, RequestKey};
 use super::writer::Write;
 use crate::domain::{Embedding, Filter, ItemId, Label};

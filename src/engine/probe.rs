@@ -2,8 +2,8 @@
 
 use super::Engine;
 use super::collection::{Collection, RowTag};
+use super::embed::Wait;
 use super::error::Error;
-use super::items::Wait;
 use crate::domain::{Embedding, ItemId};
 use crate::index::Snapshot;
 use bytes::Bytes;
@@ -18,6 +18,18 @@ pub enum Probe {
     Vector(Vec<f32>),
     /// A stored item; it does not find itself.
     Item(ItemId),
+}
+
+impl Probe {
+    /// The path of the field that holds the probe's content.
+    fn field(&self, outer: &str) -> String {
+        let inner = match self {
+            Self::Image(_) => "image",
+            Self::Vector(_) => "vector",
+            Self::Item(_) => "item_id",
+        };
+        format!("{outer}.{inner}")
+    }
 }
 
 /// A probe's vector, and the row it is itself, if it is stored.

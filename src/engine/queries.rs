@@ -2,7 +2,7 @@
 
 use super::collection::Collection;
 use super::error::Error;
-use super::items::Stored;
+use super::item::Stored;
 use super::{Engine, Inner};
 use crate::domain::{CollectionName, Filter, ItemId, Label, Payload};
 use crate::store::ItemRecord;

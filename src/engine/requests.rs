@@ -1,7 +1,7 @@
 //! Retried writes: a request id is applied once and answered alike.
 
 use super::error::Error;
-use super::items::{Stored, Upserted};
+use super::item::{Stored, Upserted};
 use super::limits::Limits;
 use crate::domain::Invalid;
 use crate::store::CollectionRecord;

@@ -2,7 +2,7 @@
 
 use super::collection::{Collection, RowTag};
 use super::error::{Error, Resource};
-use super::items::{Change, Ready};
+use super::item::{Change, Ready};
 use super::plan::Plan;
 use super::requests::{Outcome, RequestKey};
 use super::{Inner, now_ms};
