@@ -1,9 +1,10 @@
 //! What a training learns from: classes of drawings, small and in memory.
 
 use super::TrainError;
+use super::dataset::Folder;
 use crate::encoder::{GRID, ImageLimits, Ink, Prepared, SIDE};
 use rayon::prelude::*;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// A drawing, 64 x 64; 127 is ink of 1.
 pub type Drawing = Box<[i8]>;
@@ -30,25 +31,20 @@ impl Corpus {
     /// # Errors
     /// A folder or file that cannot be read, or an image that is refused.
     pub fn open(folder: &Path, limits: &ImageLimits) -> Result<Self, TrainError> {
-        let mut found = Vec::new();
-        scan(folder, &mut found)?;
-        found.sort();
-        let classes = found
-            .into_par_iter()
-            .map(|(path, files)| {
-                let label = path.strip_prefix(folder).unwrap_or(&path);
-                let drawings = files
-                    .iter()
-                    .map(|file| {
-                        let bytes = std::fs::read(file).map_err(|e| TrainError::io(file, e))?;
-                        let ink = Ink::read(&bytes, limits)
-                            .map_err(|e| TrainError::Data(format!("{}: {e}", file.display())))?;
-                        Ok(drawing(&ink))
-                    })
-                    .collect::<Result<_, TrainError>>()?;
+        let folder = Folder::open(folder)?;
+        let classes = folder
+            .classes()
+            .par_iter()
+            .map(|class| {
+                let drawings = class.images.iter().map(|file| {
+                    let bytes = std::fs::read(file).map_err(|e| TrainError::io(file, e))?;
+                    let ink = Ink::read(&bytes, limits)
+                        .map_err(|e| TrainError::Data(format!("{}: {e}", file.display())))?;
+                    Ok(drawing(&ink))
+                });
                 Ok(Class {
-                    label: label.display().to_string(),
-                    drawings,
+                    label: class.label.clone(),
+                    drawings: drawings.collect::<Result<_, TrainError>>()?,
                 })
             })
             .collect::<Result<_, TrainError>>()?;
@@ -93,31 +89,4 @@ pub fn prepared(drawing: &Drawing) -> Prepared {
     let image = super::augment::plain(drawing, 0);
     debug_assert_eq!(image.len(), SIDE * SIDE);
     Prepared(image.into_boxed_slice())
-}
-
-fn scan(folder: &Path, found: &mut Vec<(PathBuf, Vec<PathBuf>)>) -> Result<(), TrainError> {
-    let mut images = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(|e| TrainError::io(folder, e))? {
-        let path = entry.map_err(|e| TrainError::io(folder, e))?.path();
-        let hidden = path
-            .file_name()
-            .is_some_and(|n| n.to_string_lossy().starts_with('.'));
-        if hidden {
-            continue;
-        }
-        if path.is_dir() {
-            scan(&path, found)?;
-        } else if path.extension().is_some_and(|e| {
-            ["png", "jpg", "jpeg"]
-                .iter()
-                .any(|known| e.eq_ignore_ascii_case(known))
-        }) {
-            images.push(path);
-        }
-    }
-    if !images.is_empty() {
-        images.sort();
-        found.push((folder.to_owned(), images));
-    }
-    Ok(())
 }

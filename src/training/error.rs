@@ -1,5 +1,6 @@
 //! What can go wrong in a training.
 
+use super::dataset::DataError;
 use crate::encoder;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -70,5 +71,14 @@ impl TrainError {
 impl From<candle_core::Error> for TrainError {
     fn from(error: candle_core::Error) -> Self {
         Self::Encoder(error.into())
+    }
+}
+
+impl From<DataError> for TrainError {
+    fn from(error: DataError) -> Self {
+        match error {
+            DataError::Read { path, source } => Self::Io { path, source },
+            DataError::Empty(_) => Self::Data(error.to_string()),
+        }
     }
 }
