@@ -17,6 +17,7 @@ pub struct ServerArgs {
     /// Address of the server
     #[arg(
         long,
+        global = true,
         env = "TWINDEX_SERVER",
         default_value = "http://127.0.0.1:8946",
         value_name = "URL"
@@ -36,7 +37,7 @@ pub struct ProbeArgs {
         long,
         value_name = "X,Y,…",
         value_delimiter = ',',
-        allow_negative_numbers = true
+        allow_hyphen_values = true
     )]
     pub vector: Option<Vec<f32>>,
     /// The id of a stored item
