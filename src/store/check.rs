@@ -75,6 +75,9 @@ impl Store {
         key: &[u8],
         value: &[u8],
     ) -> Result<Option<String>, Error> {
+        if self.is_going(space, key)? {
+            return Ok(None);
+        }
         let body = match frame::open(key, value)? {
             Frame::Whole(range) => value[range].to_vec(),
             Frame::Head(head) => frame::join(key, head, |key| self.disk.get(key))?,
@@ -143,5 +146,25 @@ impl Store {
             | Space::RequestTime => None,
         };
         Ok(fault.map(|fault| format!("{}: {fault}", keys::describe(key))))
+    }
+
+    /// Whether a record is being written or removed piece by piece, so that pieces may lack.
+    fn is_going(&self, space: Space, key: &[u8]) -> Result<bool, Error> {
+        if space == Space::Chunk {
+            // A chunk is whole in itself, and goes before its record.
+            return Ok(false);
+        }
+        if space == Space::SegmentBody {
+            let (collection, segment) = (keys::number_at(key, 1)?, keys::number_at(key, 9)?);
+            let named = keys::row(Space::Segment, collection, segment);
+            if self.disk.get(&named)?.is_none() {
+                return Ok(true);
+            }
+        }
+        if Space::OF_A_COLLECTION.contains(&space) {
+            let dropped = keys::numbered(Space::Dropped, keys::number_at(key, 1)?);
+            return Ok(self.disk.get(&dropped)?.is_some());
+        }
+        Ok(false)
     }
 }

@@ -29,6 +29,7 @@ pub(crate) const ALL: &[Migration] = &[Migration {
 }];
 
 /// A step to the schema of its number.
+#[derive(Clone, Copy)]
 pub(crate) struct Migration {
     pub(crate) number: u32,
     pub(crate) name: &'static str,
@@ -44,7 +45,7 @@ pub(crate) struct Migration {
 
 impl Migration {
     /// Of the source, whatever ends its lines.
-    fn checksum(&self) -> u64 {
+    pub(crate) fn checksum(&self) -> u64 {
         xxh3_64(self.source.replace("\r\n", "\n").as_bytes())
     }
 
