@@ -1,4 +1,5 @@
 //! What only the inside can arrange: damage, a barrier that fails, other migrations.
+#![allow(clippy::pedantic, reason = "tests are plain Rust")]
 
 mod damage;
 mod failing;
