@@ -85,6 +85,7 @@ fn seal(
         write: Write::Install(Arc::clone(collection), Box::new(built)),
         request: None,
         answer,
+        bytes: None,
     };
     queue.blocking_send(op).map_err(|_| Error::Closed)?;
     drop(queue);

@@ -27,7 +27,6 @@ pub struct Staged {
 #[derive(Debug)]
 pub struct Ticket {
     answered: oneshot::Receiver<Result<Outcome, Error>>,
-    _bytes: OwnedSemaphorePermit,
 }
 
 impl Ticket {
@@ -151,13 +150,11 @@ impl Engine {
             write: Write::Upsert(staged.collection, vec![staged.ready]),
             request: staged.request,
             answer,
+            bytes: Some(staged.bytes),
         };
         let sent = self.sender()?.send(op).await;
         sent.map_err(|_| Error::Closed)?;
-        Ok(Ticket {
-            answered,
-            _bytes: staged.bytes,
-        })
+        Ok(Ticket { answered })
     }
 
     /// Changes label or payload of an item without embedding it again.

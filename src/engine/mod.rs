@@ -178,6 +178,7 @@ impl Engine {
             write,
             request,
             answer,
+            bytes: None,
         };
         self.sender()?.try_send(op).map_err(|e| match e {
             mpsc::error::TrySendError::Full(_) => Error::Busy {

@@ -10,7 +10,7 @@ use crate::domain::{CollectionName, Filter, ItemId};
 use crate::index::Built;
 use crate::store::{Batch, CollectionRecord};
 use std::sync::Arc;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 /// Most writes in one commit.
 const MAX_GROUP: usize = 1_024;
@@ -55,6 +55,9 @@ pub(super) struct Op {
     pub(super) write: Write,
     pub(super) request: Option<RequestKey>,
     pub(super) answer: oneshot::Sender<Result<Outcome, Error>>,
+    /// The memory an item of a stream takes, given back once it is written: a client that
+    /// does not read its answers must not hold on to it.
+    pub(super) bytes: Option<OwnedSemaphorePermit>,
 }
 
 /// Runs until every sender is gone and the queue is empty.
@@ -91,6 +94,7 @@ pub(super) fn run(inner: &Inner, mut queue: mpsc::Receiver<Op>) {
 fn together(inner: &Inner, group: Vec<Op>) {
     let mut plan = Plan::new(inner, now_ms());
     let mut planned = Vec::with_capacity(group.len());
+    let mut held = Vec::with_capacity(group.len());
     for op in group {
         // Nobody waits any more (deadline, cancellation): it is not done.
         if op.answer.is_closed() {
@@ -98,8 +102,10 @@ fn together(inner: &Inner, group: Vec<Op>) {
         }
         let outcome = plan.add(op.write, op.request.as_ref());
         planned.push((op.answer, outcome));
+        held.push(op.bytes);
     }
     let committed = plan.commit();
+    drop(held);
     for (answer, outcome) in planned {
         let outcome = match (&committed, outcome) {
             (Err(e), Ok(_)) => Err(e.again()),
