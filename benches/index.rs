@@ -28,9 +28,9 @@ fn noise(n: u64) -> f32 {
     (x % 20_001) as f32 / 10_000.0 - 1.0
 }
 
-/// Points around 1,000 centres on the unit sphere.
+/// Points loosely around 200 centres on the unit sphere.
 fn point(n: u64) -> Embedding {
-    let at = |i| noise((n % 1_000) * 7_777 + i) + 0.5 * noise(n * 5_000 + i);
+    let at = |i| noise((n % 200) * 7_777 + i) + 1.5 * noise(n * 5_000 + i);
     Embedding::new((0..DIM).map(at).collect(), 64, Metric::Cosine).unwrap()
 }
 

@@ -377,3 +377,114 @@ fn readers_never_wait_for_the_writer() {
     });
     assert_eq!(index.snapshot().len(), 4_000);
 }
+
+/// An index of one sealed segment, rows numbered from 1.
+fn sealed(metric: Metric, dim: usize, vectors: Vec<Embedding>) -> Index<u64> {
+    let index = Index::new(Options::new(dim, metric));
+    let at = vectors.len() as u64;
+    let rows = vectors.into_iter().zip(1..).map(|(vector, seq)| Row {
+        seq,
+        vector,
+        tag: seq,
+    });
+    index.apply(at, rows.collect(), &[]);
+    let job = index.seal_job().unwrap();
+    let built = job.build(1, &AtomicBool::new(false), &|_| {}).unwrap();
+    index.install(built);
+    index
+}
+
+fn seqs(index: &Index<u64>, query: &Query<'_>) -> Vec<u64> {
+    let found = index.snapshot().search(query, None);
+    found.into_iter().map(|hit| hit.seq).collect()
+}
+
+#[test]
+fn equals_come_in_the_order_of_insertion_however_they_are_found() {
+    for metric in [Metric::Cosine, Metric::Euclidean, Metric::Dot] {
+        // Three points, 2,000 rows each, taking turns.
+        let rows = (0..6_000).map(|n| vector(n % 3, 16, metric)).collect();
+        let index = sealed(metric, 16, rows);
+        for k in [1, 10, 100, 2_100, 7_000] {
+            let probe = vector(9, 16, metric);
+            let walked = seqs(&index, &query(&probe, k, false));
+            assert_eq!(
+                walked,
+                seqs(&index, &query(&probe, k, true)),
+                "{metric:?}, k {k}"
+            );
+        }
+    }
+}
+
+#[test]
+fn inner_products_are_found_whatever_the_lengths() {
+    let (metric, dim) = (Metric::Dot, 32);
+    for spread in [0.2, 1.0, 2.0_f32] {
+        let point = |n: u64| {
+            let length = (noise(n + 77) * spread).exp();
+            let at = |i| length * (noise((n % 200) * 7_777 + i) + 0.5 * noise(n * 5_000 + i));
+            Embedding::new((0..dim).map(at).collect(), 32, metric).unwrap()
+        };
+        let index = sealed(metric, 32, (1..=4_000).map(point).collect());
+        let mut right = 0;
+        for probe in (5_001..5_101).map(point) {
+            let truth = seqs(&index, &query(&probe, 10, true));
+            let found = seqs(&index, &query(&probe, 10, false));
+            right += found.iter().filter(|seq| truth.contains(seq)).count();
+        }
+        assert!(right >= 990, "recall {right} of 1,000 at spread {spread}");
+    }
+}
+
+#[test]
+fn a_death_counts_once_and_in_any_order() {
+    let metric = Metric::Euclidean;
+    let row = |seq| Row {
+        seq,
+        vector: vector(seq, 3, metric),
+        tag: seq,
+    };
+    let index = Index::new(Options::new(3, metric));
+    index.apply(2, vec![row(1), row(2)], &[1]);
+    let at_two = index.snapshot();
+    assert_eq!(
+        (at_two.len(), at_two.iter().count()),
+        (1, 1),
+        "born and died at once"
+    );
+    index.apply(3, vec![], &[1, 2]);
+    assert!(index.snapshot().is_empty());
+    assert_eq!(
+        at_two.iter().count(),
+        1,
+        "what a snapshot sees never changes"
+    );
+    index.apply(4, vec![], &[2]);
+    assert_eq!(at_two.iter().count(), 1, "a second death revives nothing");
+    assert_eq!(index.snapshot().iter().count(), 0);
+}
+
+#[test]
+fn a_cancelled_job_leaves_everything_to_the_next() {
+    let metric = Metric::Euclidean;
+    let row = |seq| Row {
+        seq,
+        vector: vector(seq, 3, metric),
+        tag: seq,
+    };
+    let index = Index::new(Options::new(3, metric));
+    index.apply(1, vec![row(1)], &[]);
+    index.apply(2, vec![], &[1]);
+    // The merge of the tail leaves the dead row out.
+    index.apply(3, vec![row(2)], &[]);
+    drop(index.seal_job().unwrap());
+    let job = index.seal_job().unwrap();
+    let built = job.build(1, &AtomicBool::new(false), &|_| {}).unwrap();
+    assert_eq!(built.will_drop(), [1]);
+    assert_eq!(index.install(built).dropped, [1]);
+    index.apply(4, vec![row(3)], &[]);
+    let job = index.seal_job().unwrap();
+    let built = job.build(2, &AtomicBool::new(false), &|_| {}).unwrap();
+    assert!(built.will_drop().is_empty(), "dropped once");
+}

@@ -20,14 +20,31 @@ const LAYERS: usize = 16;
 /// Candidates for the links of a node that nothing led to.
 const MEND_EF: usize = 128;
 
-/// Squared Euclidean distance between padded rows. For unit vectors it orders as the cosine
-/// does; for inner products the rows get one more number that makes their lengths equal
-/// (Bachrach et al. 2014), after which it orders as the product does.
-struct Apart;
+/// How far apart padded rows are, never below zero, as `hnsw_rs` asks.
+struct Apart {
+    /// For inner products, the largest of a row with itself: none is above it. Links by the
+    /// product itself (Morozov and Babenko 2018, ip-NSW) keep their recall whatever the rows'
+    /// lengths; those by Euclidean distance, once all are lifted to one length, do not.
+    top: Option<f32>,
+}
+
+impl Apart {
+    fn new(metric: Metric, rows: &AlignedRows) -> Self {
+        let norm = |row| simd::dot(rows.padded(row), rows.padded(row));
+        let top = || (0..rows.len()).map(norm).fold(0.0, f32::max);
+        Self {
+            top: (metric == Metric::Dot).then(top),
+        }
+    }
+}
 
 impl Distance<f32> for Apart {
     fn eval(&self, a: &[f32], b: &[f32]) -> f32 {
-        simd::squared_l2(a, b)
+        match self.top {
+            Some(top) => (top - simd::dot(a, b)).max(0.0),
+            // Of unit vectors this orders as the cosine does.
+            None => simd::squared_l2(a, b),
+        }
     }
 }
 
@@ -38,41 +55,22 @@ pub(super) fn build(
     cancel: &AtomicBool,
     progress: &(dyn Fn(usize) + Sync),
 ) -> Option<Graph> {
-    let lifted = (options.metric == Metric::Dot).then(|| lifted(rows));
-    let space = lifted.as_ref().unwrap_or(rows);
     let m = options.m.clamp(2, MAX_M);
-    let hnsw = Hnsw::<f32, Apart>::new(m, space.len(), LAYERS, options.ef_construction, Apart);
-    for row in 0..space.len() {
+    let apart = Apart::new(options.metric, rows);
+    let hnsw = Hnsw::<f32, Apart>::new(m, rows.len(), LAYERS, options.ef_construction, apart);
+    for row in 0..rows.len() {
         if row % STEP == 0 {
             if cancel.load(Ordering::Relaxed) {
                 return None;
             }
             progress(row);
         }
-        hnsw.insert_slice((space.padded(row), row));
+        hnsw.insert_slice((rows.padded(row), row));
     }
-    let mut graph = export(&hnsw, space.len(), 2 * m);
+    let mut graph = export(&hnsw, rows.len(), 2 * m);
     mend(&mut graph, options, rows);
-    progress(space.len());
+    progress(rows.len());
     Some(graph)
-}
-
-/// The rows with a last number that brings each to the length of the longest.
-fn lifted(rows: &AlignedRows) -> AlignedRows {
-    let norm = |row: usize| {
-        let row = rows.padded(row);
-        simd::dot(row, row)
-    };
-    let longest = (0..rows.len()).map(norm).fold(0.0, f32::max);
-    let mut lifted = AlignedRows::with_capacity(rows.dim() + 1, rows.len());
-    let mut buffer = Vec::with_capacity(rows.dim() + 1);
-    for row in 0..rows.len() {
-        buffer.clear();
-        buffer.extend_from_slice(rows.row(row));
-        buffer.push((longest - norm(row)).max(0.0).sqrt());
-        lifted.push(&buffer);
-    }
-    lifted
 }
 
 fn export(hnsw: &Hnsw<'_, f32, Apart>, nodes: usize, stride: usize) -> Graph {

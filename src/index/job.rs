@@ -89,11 +89,12 @@ impl<T: Clone> Job<T> {
         let Self {
             options,
             sources,
-            mut forgotten,
+            forgotten,
             busy,
         } = self;
         let (mut part, dead) = Part::merged(options.dim, &sources);
-        forgotten.extend(dead);
+        let (forgot, mut dropped) = (forgotten.len(), forgotten);
+        dropped.extend(dead);
         let graph = if part.len() < MIN_GRAPH {
             None
         } else {
@@ -116,7 +117,8 @@ impl<T: Clone> Job<T> {
             id,
             part,
             sources,
-            dropped: forgotten,
+            dropped,
+            forgot,
             busy,
         })
     }
@@ -129,6 +131,8 @@ pub struct Built<T> {
     part: Part<T>,
     sources: Vec<Arc<Part<T>>>,
     dropped: Vec<u64>,
+    /// How many of them the index had forgotten before.
+    forgot: usize,
     busy: Busy,
 }
 
@@ -195,6 +199,7 @@ impl<T: Clone> Built<T> {
         let mine = |part: &Arc<Part<T>>| self.sources.iter().any(|s| Arc::ptr_eq(s, part));
         parts.sealed.retain(|p| !mine(p));
         parts.frozen.retain(|p| !mine(p));
+        parts.forgotten.drain(..self.forgot);
         if installed.added.is_some() {
             parts.sealed.push(Arc::new(self.part));
         }

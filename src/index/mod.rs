@@ -56,7 +56,8 @@ struct Parts<T> {
     frozen: Vec<Arc<Part<T>>>,
     /// Each larger than the next, like the digits of a binary counter.
     tail: Vec<Arc<Part<T>>>,
-    /// Dead rows left out of the tail, whose stored vectors nothing needs.
+    /// Dead rows left out of the tail, whose stored vectors nothing needs; in the order they
+    /// came, until an installed job has dropped them.
     forgotten: Vec<u64>,
 }
 
@@ -100,11 +101,11 @@ impl<T: Clone + Send + Sync + 'static> Index<T> {
     /// at once and as a whole to snapshots taken from now on.
     pub fn apply(&self, at: u64, born: Vec<Row<T>>, died: &[u64]) {
         let mut parts = self.parts();
-        for seq in died {
-            parts.kill(*seq, at);
-        }
         if !born.is_empty() {
             parts.add(&self.options, born);
+        }
+        for seq in died {
+            parts.kill(*seq, at);
         }
         parts.at = parts.at.max(at);
         self.view.store(Arc::new(parts.view(&self.options)));
@@ -148,7 +149,7 @@ impl<T: Clone + Send + Sync + 'static> Index<T> {
             return None;
         }
         let sources = choose(&mut parts, &self.options)?;
-        let forgotten = std::mem::take(&mut parts.forgotten);
+        let forgotten = parts.forgotten.clone();
         let guard = job::Busy::new(&self.busy);
         Some(Job::new(self.options.clone(), sources, forgotten, guard))
     }

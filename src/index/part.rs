@@ -74,9 +74,11 @@ impl<T> Part<T> {
         self.seqs.binary_search(&seq).ok()
     }
 
+    /// A row dies once: later deaths change nothing.
     pub(super) fn kill(&self, row: usize, at: u64) {
-        let before = self.died[row].swap(at, Ordering::AcqRel);
-        if before == ALIVE {
+        let died = &self.died[row];
+        let first = died.compare_exchange(ALIVE, at, Ordering::AcqRel, Ordering::Acquire);
+        if first.is_ok() {
             self.dead.fetch_add(1, Ordering::AcqRel);
         }
     }

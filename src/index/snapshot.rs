@@ -11,6 +11,8 @@ use std::sync::Arc;
 const DEFAULT_EF: usize = 96;
 /// A filtered walk keeps so many times more, before it gives way to a scan.
 const FILTER_FACTOR: usize = 4;
+/// A walk that ended among equals goes on with so many times more candidates.
+const TIE_FACTOR: usize = 8;
 
 /// One state: parts, and the sequence number up to which their rows count.
 #[derive(Debug)]
@@ -235,7 +237,10 @@ impl<'a, T> Best<'a, T> {
         among && distance <= self.bound
     }
 
-    fn add(&mut self, distance: f32, seq: u64, tag: &'a T) {
+    fn offer(&mut self, (distance, seq, tag): (f32, u64, &'a T)) {
+        if !self.wants(distance, seq) {
+            return;
+        }
         let at = self.hits.partition_point(|h| (h.0, h.1) < (distance, seq));
         if self.hits.len() == self.k {
             self.hits.pop();
@@ -277,39 +282,42 @@ impl<'s, T> Search<'s, '_, T> {
             1
         };
         // Dead rows are walked through: the more there are, the more candidates it takes.
-        let ef = (self.query.ef() * factor * rows).div_ceil(live);
-        if self.query.exact || ef.saturating_mul(self.view.options.m) > rows {
-            return false;
+        let mut ef = (self.query.ef() * factor * rows).div_ceil(live);
+        let View { options, .. } = self.view;
+        while !self.query.exact && ef.saturating_mul(options.m) <= rows {
+            let found = walk::nearest(graph, options, &self.part.rows, self.vector, ef);
+            let edge = found.last().filter(|_| found.len() == ef);
+            let edge = edge.map_or(f32::INFINITY, |(key, _)| options.distance(*key));
+            let counted = self.nearest(&found, wanted, best.bound);
+            let last = counted.last().filter(|_| counted.len() >= wanted);
+            // Beyond the last that is wanted, or near enough, the walk must have gone on.
+            match last.map(|l| l.0) {
+                Some(last) if last == edge => ef *= TIE_FACTOR,
+                None if edge <= best.bound => return false,
+                _ => {
+                    counted.into_iter().for_each(|hit| best.offer(hit));
+                    return true;
+                }
+            }
         }
-        let found = walk::nearest(graph, &self.view.options, &self.part.rows, self.vector, ef);
-        // All that is near enough was found, if the walk went on beyond it.
-        let beyond = found.len() == ef
-            && found
-                .last()
-                .is_some_and(|(key, _)| self.view.options.distance(*key) > best.bound);
-        let mut counted = Vec::with_capacity(wanted);
+        false
+    }
+
+    /// Of the nodes found, the first that count, and those just as far as the last of them.
+    fn nearest(&self, found: &[(f32, u32)], wanted: usize, bound: f32) -> Vec<(f32, u64, &'s T)> {
+        let mut counted: Vec<(f32, u64, &T)> = Vec::with_capacity(wanted);
         for (key, node) in found {
-            if counted.len() == wanted {
+            let distance = self.view.options.distance(*key);
+            let enough = counted.len() >= wanted && counted[counted.len() - 1].0 < distance;
+            if enough || distance > bound {
                 break;
             }
-            let distance = self.view.options.distance(key);
-            if distance > best.bound {
-                break;
-            }
-            let row = node as usize;
+            let row = *node as usize;
             if let Some(tag) = self.counts(row) {
                 counted.push((distance, self.part.seqs[row], tag));
             }
         }
-        if counted.len() < wanted && !beyond {
-            return false;
-        }
-        for (distance, seq, tag) in counted {
-            if best.wants(distance, seq) {
-                best.add(distance, seq, tag);
-            }
-        }
-        true
+        counted
     }
 
     /// Compares every row.
@@ -335,7 +343,7 @@ impl<'s, T> Search<'s, '_, T> {
         if best.wants(distance, seq)
             && let Some(tag) = self.counts(row)
         {
-            best.add(distance, seq, tag);
+            best.offer((distance, seq, tag));
         }
     }
 }
