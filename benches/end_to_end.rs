@@ -11,13 +11,16 @@
     reason = "a benchmark prints"
 )]
 
+#[path = "../tests/support/mod.rs"]
+mod support;
+
 use std::collections::HashSet;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
+use support::{BINARY, Serving};
 use tonic::transport::Channel;
 use twindex::grpc::pb;
 use twindex::grpc::pb::collection_service_client::CollectionServiceClient;
@@ -25,69 +28,28 @@ use twindex::grpc::pb::item_service_client::ItemServiceClient;
 use twindex::grpc::pb::search_service_client::SearchServiceClient;
 use twindex::training::glyphs::Alphabet;
 
-const BINARY: &str = env!("CARGO_BIN_EXE_twindex");
 const CONNECTIONS: usize = 8;
 const QUERIES: usize = 2_000;
 const SECONDS: u64 = 10;
 
-struct Server {
-    child: Child,
-    url: String,
+/// Memory as the system counts it, in MiB.
+fn memory(server: &Serving, what: &str) -> Option<f64> {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).ok()?;
+    let line = status.lines().find(|l| l.starts_with(what))?;
+    let kib: f64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kib / 1024.0)
 }
 
-impl Server {
-    /// Starts it, and waits until it answers; how long that took.
-    fn start(data: &Path) -> (Self, Duration) {
-        let port = TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
-        let address = format!("127.0.0.1:{port}");
-        let began = Instant::now();
-        let child = Command::new(BINARY)
-            .args(["serve", "--quiet", "--listen", &address, "--data"])
-            .arg(data)
-            .spawn()
-            .unwrap();
-        let url = format!("http://{address}");
-        let server = Self { child, url };
-        while std::net::TcpStream::connect(&address).is_err() {
-            std::thread::sleep(Duration::from_millis(2));
-        }
-        (server, began.elapsed())
+fn told_memory(server: &Serving) -> String {
+    match (memory(server, "VmRSS"), memory(server, "VmHWM")) {
+        (Some(now), Some(peak)) => format!("{now:.0} MiB of memory, {peak:.0} MiB at most"),
+        _ => "memory unknown on this system".to_owned(),
     }
+}
 
-    fn stop(mut self) {
-        Command::new("kill")
-            .arg(self.child.id().to_string())
-            .status()
-            .unwrap();
-        self.child.wait().unwrap();
-    }
-
-    /// Memory as the system counts it, in MiB.
-    fn memory(&self, what: &str) -> Option<f64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
-        let line = status.lines().find(|l| l.starts_with(what))?;
-        let kib: f64 = line.split_whitespace().nth(1)?.parse().ok()?;
-        Some(kib / 1024.0)
-    }
-
-    fn told_memory(&self) -> String {
-        match (self.memory("VmRSS"), self.memory("VmHWM")) {
-            (Some(now), Some(peak)) => format!("{now:.0} MiB of memory, {peak:.0} MiB at most"),
-            _ => "memory unknown on this system".to_owned(),
-        }
-    }
-
-    async fn channel(&self) -> Channel {
-        Channel::from_shared(self.url.clone())
-            .unwrap()
-            .connect()
-            .await
-            .unwrap()
-    }
+async fn connect(server: &Serving) -> Channel {
+    let endpoint = Channel::from_shared(server.url()).unwrap();
+    endpoint.connect().await.unwrap()
 }
 
 /// A folder of labelled images, and what it is.
@@ -117,10 +79,10 @@ fn main() {
     let dir = tempfile::tempdir().unwrap();
     let (folder, what) = images(&dir.path().join("images"));
     let data = dir.path().join("data");
-    let (server, _) = Server::start(&data);
+    let server = Serving::start(&data);
 
     let import = Command::new(BINARY)
-        .args(["import", "bench", "--json", "--server", &server.url])
+        .args(["import", "bench", "--json", "--server", &server.url()])
         .arg(&folder)
         .output()
         .unwrap();
@@ -135,7 +97,7 @@ fn main() {
         report["imported"],
         report["seconds"].as_f64().unwrap(),
         report["images_per_second"].as_f64().unwrap(),
-        server.told_memory()
+        told_memory(&server)
     );
 
     let runtime = tokio::runtime::Runtime::new().unwrap();
@@ -152,17 +114,19 @@ fn main() {
     );
 
     server.stop();
-    let (server, took) = Server::start(&data);
+    let began = Instant::now();
+    let server = Serving::start(&data);
+    let took = began.elapsed();
     println!("restart    {:.2} s until it answers", took.as_secs_f64());
 
     runtime.block_on(knn(&server));
-    println!("           {}", server.told_memory());
+    println!("           {}", told_memory(&server));
     server.stop();
 }
 
 /// Waits until what can be sealed is sealed.
-async fn settled(server: &Server) -> pb::GetCollectionStatsResponse {
-    let mut client = CollectionServiceClient::new(server.channel().await);
+async fn settled(server: &Serving) -> pb::GetCollectionStatsResponse {
+    let mut client = CollectionServiceClient::new(connect(server).await);
     loop {
         let request = pb::GetCollectionStatsRequest {
             name: "bench".into(),
@@ -227,9 +191,9 @@ fn request(values: &[f32], exact: bool) -> pb::SearchRequest {
     }
 }
 
-async fn knn(server: &Server) {
-    let probes = Arc::new(probes(server.channel().await).await);
-    let mut client = SearchServiceClient::new(server.channel().await);
+async fn knn(server: &Serving) {
+    let probes = Arc::new(probes(connect(server).await).await);
+    let mut client = SearchServiceClient::new(connect(server).await);
     let mut right = 0;
     for probe in probes.iter() {
         let mut found = Vec::new();
@@ -251,7 +215,7 @@ async fn knn(server: &Server) {
     let end = began + Duration::from_secs(SECONDS);
     let mut tasks = Vec::new();
     for _ in 0..CONNECTIONS {
-        let mut client = SearchServiceClient::new(server.channel().await);
+        let mut client = SearchServiceClient::new(connect(server).await);
         let (probes, next) = (Arc::clone(&probes), Arc::clone(&next));
         tasks.push(tokio::spawn(async move {
             let mut latencies = Vec::new();

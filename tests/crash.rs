@@ -10,12 +10,13 @@
 )]
 #![cfg(unix)]
 
+mod support;
+
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Child, Command};
 use std::time::Duration;
+use support::Serving;
 use tokio_stream::StreamExt;
 use tonic::transport::Channel;
 use twindex::grpc::pb;
@@ -28,41 +29,10 @@ const IMAGES: &str = "images";
 const VECTORS: &str = "vectors";
 const DIM: usize = 24;
 
-struct Server(Child);
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // SIGKILL: nothing is flushed, nothing is closed.
-        self.0.kill().unwrap();
-        self.0.wait().unwrap();
-    }
-}
-
-async fn start(data: &Path) -> (Server, Channel) {
-    let port = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
-    let mut serve = Command::new(env!("CARGO_BIN_EXE_twindex"));
-    serve
-        .args([
-            "serve",
-            "--quiet",
-            "--listen",
-            &format!("127.0.0.1:{port}"),
-            "--data",
-        ])
-        .arg(data);
-    let server = Server(serve.spawn().unwrap());
-    let endpoint = Channel::from_shared(format!("http://127.0.0.1:{port}")).unwrap();
-    for _ in 0..1_000 {
-        if let Ok(channel) = endpoint.connect().await {
-            return (server, channel);
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("the server did not start");
+async fn start(data: &Path) -> (Serving, Channel) {
+    let server = Serving::start(data);
+    let endpoint = Channel::from_shared(server.url()).unwrap();
+    (server, endpoint.connect().await.unwrap())
 }
 
 fn items(channel: &Channel) -> ItemServiceClient<Channel> {

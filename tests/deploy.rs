@@ -10,7 +10,7 @@ mod support;
 
 use std::path::Path;
 use std::process::Command;
-use support::{BINARY, Serving, free_address, twindex};
+use support::{BINARY, Serving, twindex};
 
 fn file(name: &str) -> String {
     std::fs::read_to_string(
@@ -24,19 +24,18 @@ fn file(name: &str) -> String {
 /// Starts what a file says, checks it as the container does, and stops it as systemd does.
 fn serves(command: &[String]) {
     let dir = tempfile::tempdir().unwrap();
-    let address = free_address();
     assert!(command[0].ends_with("twindex"), "{command:?}");
     let after = |flag: &str| command.iter().position(|a| a == flag).unwrap() + 1;
     let mut args = command.to_vec();
     assert!(args[after("--data")].starts_with('/'));
     assert!(args[after("--listen")].ends_with(":8946"));
     args[after("--data")] = dir.path().to_str().unwrap().to_owned();
-    args[after("--listen")] = address.clone();
+    args[after("--listen")] = "127.0.0.1:0".to_owned();
     let mut serve = Command::new(BINARY);
     serve.args(&args[1..]);
-    let serving = Serving::run(serve, address);
+    let serving = Serving::run(serve);
     let checked = twindex(&["collection", "list", "--quiet", "--server", &serving.url()]);
-    assert!(checked.status.success());
+    assert!(checked.status.success(), "{checked:?}");
     assert_eq!(serving.stop(), Some(0));
 }
 

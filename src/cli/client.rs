@@ -110,7 +110,8 @@ impl Client {
             .http2_adaptive_window(true)
             .tcp_nodelay(true);
         let channel = endpoint.connect().await.map_err(|e| {
-            let error = CliError::unavailable(format!("no server at {}: {e}", args.server));
+            let why = innermost(&e);
+            let error = CliError::unavailable(format!("no server at {}: {why}", args.server));
             error.with_hint("start one with `twindex serve`, or name another with --server")
         })?;
         macro_rules! on {
@@ -127,6 +128,14 @@ impl Client {
             decisions: on!(DecisionServiceClient),
         })
     }
+}
+
+/// What an error comes down to: the transport's own words say only that it failed.
+fn innermost<'a>(mut error: &'a (dyn std::error::Error + 'static)) -> &'a dyn std::error::Error {
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    error
 }
 
 impl From<Status> for CliError {

@@ -5,6 +5,7 @@ use super::output::Output;
 use crate::encoder::{Encoder, PoolOptions};
 use crate::engine::{self, Engine};
 use crate::grpc::{Server, ServerOptions};
+use serde_json::json;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,7 +21,7 @@ pub struct Args {
         value_name = "DIR"
     )]
     pub data: PathBuf,
-    /// Address to listen on
+    /// Address to listen on; port 0 takes a free one, and `--json` tells which
     #[arg(
         long,
         env = "TWINDEX_LISTEN",
@@ -77,7 +78,7 @@ pub async fn open(args: &Args) -> Result<Server, CliError> {
         })
 }
 
-/// Serves until interrupted or terminated.
+/// Serves until interrupted or terminated. Says where, once connections are taken.
 ///
 /// # Errors
 /// See [`open`]; the transport fails.
@@ -86,11 +87,18 @@ pub async fn run(args: Args, out: &Output) -> Result<(), CliError> {
     let address = server
         .address()
         .map_err(|e| CliError::failed(e.to_string()))?;
-    out.note(&format!(
-        "twindex {} serves {} on http://{address}",
-        env!("CARGO_PKG_VERSION"),
-        args.data.display()
-    ));
+    let (version, data) = (env!("CARGO_PKG_VERSION"), args.data.display());
+    if out.is_json() {
+        out.json(&json!({
+            "url": format!("http://{address}"),
+            "data": data.to_string(),
+            "version": version,
+        }))?;
+    } else {
+        out.note(&format!(
+            "twindex {version} serves {data} on http://{address}"
+        ));
+    }
     server
         .serve(asked_to_stop())
         .await

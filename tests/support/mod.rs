@@ -1,55 +1,50 @@
 //! The program as its users run it.
 #![allow(dead_code, reason = "each test takes what it needs")]
 
-use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Child, Command, Output};
-use std::time::{Duration, Instant};
+use std::process::{Child, Command, Output, Stdio};
 
 pub const BINARY: &str = env!("CARGO_BIN_EXE_twindex");
-
-pub fn free_address() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().to_string()
-}
 
 /// A server, killed at the end if it was not stopped.
 pub struct Serving {
     child: Child,
+    /// Host and port.
     pub address: String,
 }
 
 impl Serving {
     pub fn start(data: &Path) -> Self {
-        let address = free_address();
         let mut serve = Command::new(BINARY);
         serve
-            .args(["serve", "--quiet", "--listen", &address, "--data"])
+            .args(["serve", "--quiet", "--listen", "127.0.0.1:0", "--data"])
             .arg(data);
-        Self::run(serve, address)
+        Self::run(serve)
     }
 
-    /// Runs a command and waits until something listens.
-    pub fn run(mut command: Command, address: String) -> Self {
-        let child = command.spawn().unwrap();
-        let mut serving = Self { child, address };
-        let began = Instant::now();
-        while std::net::TcpStream::connect(&serving.address).is_err() {
-            assert!(
-                began.elapsed() < Duration::from_secs(30),
-                "the server does not answer"
-            );
-            assert!(
-                serving.child.try_wait().unwrap().is_none(),
-                "the server has ended"
-            );
-            std::thread::sleep(Duration::from_millis(10));
+    /// Runs a command that serves, and reads where from what it prints when it is ready.
+    ///
+    /// A port chosen here and handed over would be a race: a child of another thread holds
+    /// every socket between its fork and its exec.
+    pub fn run(mut serve: Command) -> Self {
+        let serve = serve.arg("--json").stdout(Stdio::piped());
+        let mut child = serve.spawn().unwrap();
+        let printed = child.stdout.take().unwrap();
+        let mut printed = serde_json::Deserializer::from_reader(printed).into_iter();
+        let ready: serde_json::Value = printed.next().expect("the server has ended").unwrap();
+        let url = ready["url"].as_str().unwrap();
+        Self {
+            child,
+            address: url.strip_prefix("http://").unwrap().to_owned(),
         }
-        serving
     }
 
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// Asks it to stop, as a supervisor does; its exit code.
@@ -63,6 +58,7 @@ impl Serving {
 }
 
 impl Drop for Serving {
+    /// SIGKILL: nothing is flushed, nothing is closed.
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
