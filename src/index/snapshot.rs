@@ -292,10 +292,12 @@ impl<'s, T> Search<'s, '_, T> {
             let last = counted.last().filter(|_| counted.len() >= wanted);
             // Beyond the last that is wanted, or near enough, the walk must have gone on.
             match last.map(|l| l.0) {
-                Some(last) if last == edge => ef *= TIE_FACTOR,
+                Some(last) if last >= edge => ef *= TIE_FACTOR,
                 None if edge <= best.bound => return false,
                 _ => {
-                    counted.into_iter().for_each(|hit| best.offer(hit));
+                    for hit in counted {
+                        best.offer(hit);
+                    }
                     return true;
                 }
             }
