@@ -31,7 +31,10 @@ impl Serving {
         let mut child = serve.spawn().unwrap();
         let printed = child.stdout.take().unwrap();
         let mut printed = serde_json::Deserializer::from_reader(printed).into_iter();
-        let ready: serde_json::Value = printed.next().expect("the server has ended").unwrap();
+        let Some(Ok(ready)) = printed.next() else {
+            panic!("the server has ended: {:?}", child.wait());
+        };
+        let ready: serde_json::Value = ready;
         let url = ready["url"].as_str().unwrap();
         Self {
             child,
