@@ -67,17 +67,32 @@ fn assert_same(
     snapshot: &Snapshot<u64>,
     k: usize,
     modulus: u64,
+    ef: Option<usize>,
 ) {
     let keep = |_: u64, tag: &u64| tag.is_multiple_of(modulus);
     let filter = (modulus > 1).then_some(&keep as &dyn Fn(u64, &u64) -> bool);
     let expected = model.nearest(metric, probe, |tag| tag % modulus == 0);
     for exact in [true, false] {
-        let found = snapshot.search(&query(probe, k, exact), filter);
+        let asked = Query {
+            ef,
+            ..query(probe, k, exact)
+        };
+        let found = snapshot.search(&asked, filter);
         assert_eq!(
             found.len(),
             k.min(expected.len()),
             "k results whenever k match"
         );
+        if let (Some(_), Some((middle, _))) = (filter, expected.get(expected.len() / 2)) {
+            let within = |bound: f32| expected.iter().filter(|e| e.0 <= bound).count().min(k);
+            let bounded = Query {
+                max_distance: Some(*middle),
+                ..asked
+            };
+            let n = snapshot.search(&bounded, filter).len();
+            let allowed = within(middle - 1e-3)..=within(middle + 1e-3);
+            assert!(allowed.contains(&n), "{n} within {middle}: {allowed:?}");
+        }
         for (hit, (distance, _)) in found.iter().zip(&expected) {
             let (tag, v) = &model.live[&hit.seq];
             assert_eq!(hit.tag, *tag);
@@ -126,6 +141,30 @@ fn install(
     }
 }
 
+/// The nearest of each tag, by the index and by the model.
+fn assert_same_groups(
+    metric: Metric,
+    probe: &Embedding,
+    model: &Model,
+    snapshot: &Snapshot<u64>,
+    modulus: u64,
+) {
+    let keep = |tag: u64| tag % modulus == 0;
+    let nearest = snapshot.nearest_of_each(probe, |_, tag| keep(*tag).then_some(*tag));
+    let tags: std::collections::BTreeSet<u64> = model.live.values().map(|(tag, _)| *tag).collect();
+    assert_eq!(nearest.len(), tags.iter().filter(|t| keep(**t)).count());
+    assert!(
+        nearest
+            .windows(2)
+            .all(|w| w[0].1.distance <= w[1].1.distance)
+    );
+    for (tag, hit) in nearest {
+        let (distance, _) = model.nearest(metric, probe, |t| t == tag)[0];
+        assert!((hit.distance - distance).abs() < 1e-3);
+        assert_eq!((hit.tag, model.live[&hit.seq].0), (tag, tag));
+    }
+}
+
 #[derive(Debug, Clone)]
 enum Op {
     Add(usize),
@@ -136,9 +175,9 @@ enum Op {
     Search(u64, usize, u64),
 }
 
-fn op() -> impl Strategy<Value = Op> {
+fn op(adds: std::ops::Range<usize>) -> impl Strategy<Value = Op> {
     prop_oneof![
-        4 => (1..40_usize).prop_map(Op::Add),
+        4 => adds.prop_map(Op::Add),
         3 => prop::collection::vec(any::<prop::sample::Index>(), 1..12).prop_map(Op::Kill),
         2 => Just(Op::Seal),
         1 => Just(Op::Maintain),
@@ -152,6 +191,11 @@ fn play(metric: Metric, dim: usize, ops: Vec<Op>) {
         seal_at: 30,
         ..Options::new(dim, metric)
     };
+    play_with(options, None, ops);
+}
+
+fn play_with(options: Options, ef: Option<usize>, ops: Vec<Op>) {
+    let (metric, dim) = (options.metric, options.dim);
     let mut index = Index::new(options.clone());
     let (mut model, mut segments) = (Model::default(), BTreeMap::new());
     let (mut seq, mut segment) = (0, 0);
@@ -225,10 +269,11 @@ fn play(metric: Metric, dim: usize, ops: Vec<Op>) {
             }
             Op::Search(q, k, modulus) => {
                 let probe = vector(q + 1_000_000, dim, metric);
-                assert_same(metric, &probe, &model, &index.snapshot(), k, modulus);
+                assert_same(metric, &probe, &model, &index.snapshot(), k, modulus, ef);
+                assert_same_groups(metric, &probe, &model, &index.snapshot(), modulus);
                 // A snapshot keeps its state, whatever happened since.
                 if let Some((snapshot, then)) = &held {
-                    assert_same(metric, &probe, then, snapshot, k, 1);
+                    assert_same(metric, &probe, then, snapshot, k, 1, ef);
                 }
             }
         }
@@ -244,9 +289,25 @@ proptest! {
     #[test]
     fn behaves_as_brute_force(
         which in 0..3_usize, dim in prop::sample::select(vec![1_usize, 3, 16, 64]),
-        ops in prop::collection::vec(op(), 1..40),
+        ops in prop::collection::vec(op(1..40), 1..40),
     ) {
         play([Metric::Cosine, Metric::Euclidean, Metric::Dot][which], dim, ops);
+    }
+
+    /// Small graphs, walked with few candidates: what is found is right, and as many as asked.
+    #[test]
+    fn graphs_answer_as_many_as_match(
+        which in 0..3_usize, ops in prop::collection::vec(op(40..150), 4..40),
+    ) {
+        let metric = [Metric::Cosine, Metric::Euclidean, Metric::Dot][which];
+        let options = Options {
+            m: 2,
+            ef_construction: 16,
+            seal_at: 100,
+            graph_at: 1,
+            ..Options::new(8, metric)
+        };
+        play_with(options, Some(4), ops);
     }
 }
 

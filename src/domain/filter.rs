@@ -1,10 +1,15 @@
 //! Which items a request means: a condition over label and payload.
 
-use super::{Invalid, Label, Payload};
+use super::{Invalid, Label, Payload, Scalars};
 use serde_json::Value;
+use std::collections::HashSet;
 
 /// Deepest nesting of `and`, `or` and `not`.
 pub const MAX_FILTER_DEPTH: usize = 32;
+/// Most conditions in one filter: each is looked at for every item.
+pub const MAX_FILTER_CONDITIONS: usize = 1_000;
+/// Most labels and values in one filter, in all its conditions together.
+pub const MAX_FILTER_VALUES: usize = 100_000;
 
 /// A condition over an item's label and payload.
 ///
@@ -19,11 +24,11 @@ pub enum Filter {
     /// Does not hold.
     Not(Box<Filter>),
     /// The item's label is one of these.
-    LabelIn(Vec<Label>),
+    LabelIn(HashSet<Label>),
     /// The item has a label.
     HasLabel,
     /// The field equals one of these strings, numbers or booleans.
-    In(String, Vec<Value>),
+    In(String, Scalars),
     /// The field is a number within the range.
     Within(String, Range),
     /// The field is there and not null.
@@ -62,7 +67,7 @@ impl Filter {
             Self::Not(inner) => !inner.matches(label, payload),
             Self::LabelIn(labels) => label.is_some_and(|l| labels.contains(l)),
             Self::HasLabel => label.is_some(),
-            Self::In(path, values) => any(payload.at(path), |x| values.iter().any(|v| same(x, v))),
+            Self::In(path, values) => any(payload.at(path), |x| values.contains(x)),
             Self::Within(path, range) => any(payload.at(path), |x| {
                 x.as_f64().is_some_and(|x| range.holds(x))
             }),
@@ -81,6 +86,45 @@ impl Filter {
         }
     }
 
+    /// Conditions in it, itself included.
+    #[must_use]
+    pub fn conditions(&self) -> usize {
+        match self {
+            Self::And(parts) | Self::Or(parts) => {
+                1 + parts.iter().map(Self::conditions).sum::<usize>()
+            }
+            Self::Not(inner) => 1 + inner.conditions(),
+            _ => 1,
+        }
+    }
+
+    fn values(&self) -> usize {
+        match self {
+            Self::And(parts) | Self::Or(parts) => parts.iter().map(Self::values).sum(),
+            Self::Not(inner) => inner.values(),
+            Self::LabelIn(labels) => labels.len(),
+            Self::In(_, values) => values.len(),
+            Self::HasLabel | Self::Within(..) | Self::Exists(_) => 0,
+        }
+    }
+
+    /// Checks the size of a whole filter.
+    ///
+    /// # Errors
+    /// More than [`MAX_FILTER_CONDITIONS`] or [`MAX_FILTER_VALUES`].
+    pub fn check_size(&self) -> Result<(), Invalid> {
+        for (n, what, most) in [
+            (self.conditions(), "conditions", MAX_FILTER_CONDITIONS),
+            (self.values(), "labels and values", MAX_FILTER_VALUES),
+        ] {
+            if n > most {
+                let allowed = format!("at most {most} in all are allowed");
+                return Err(Invalid::new("filter", format!("{n} {what}"), allowed));
+            }
+        }
+        Ok(())
+    }
+
     /// The error for a filter nested too deep.
     #[must_use]
     pub fn too_deep() -> Invalid {
@@ -97,15 +141,6 @@ fn any(value: Option<&Value>, holds: impl Fn(&Value) -> bool) -> bool {
         None => false,
         Some(Value::Array(list)) => list.iter().any(holds),
         Some(value) => holds(value),
-    }
-}
-
-/// JSON numbers compare by value: `1` equals `1.0`.
-fn same(a: &Value, b: &Value) -> bool {
-    match (a.as_f64(), b.as_f64()) {
-        #[expect(clippy::float_cmp, reason = "equality asked for is equality meant")]
-        (Some(a), Some(b)) => a == b,
-        _ => a == b,
     }
 }
 
@@ -130,16 +165,29 @@ mod tests {
         let p = |s: &str| s.to_owned();
         assert!(holds(Filter::And(vec![])));
         assert!(!holds(Filter::Or(vec![])));
-        assert!(holds(Filter::LabelIn(vec![label.clone()])));
+        assert!(holds(Filter::LabelIn([label.clone()].into())));
         assert!(!Filter::HasLabel.matches(None, &payload));
-        assert!(holds(Filter::In(p("n"), vec![Value::from(3.0)])));
-        assert!(holds(Filter::In(p("l"), vec![Value::from(2)])));
-        assert!(holds(Filter::In(p("o.b"), vec![Value::from(true)])));
-        assert!(!holds(Filter::In(p("s"), vec![Value::from("y")])));
+        let one = |v: Value| Scalars::from_iter([v]);
+        assert!(holds(Filter::In(p("n"), one(3.0.into()))));
+        assert!(holds(Filter::In(p("l"), one(2.into()))));
+        assert!(holds(Filter::In(p("o.b"), one(true.into()))));
+        assert!(!holds(Filter::In(p("s"), one("y".into()))));
         assert!(holds(Filter::Within(p("n"), range(3.0, 4.0))));
         assert!(!holds(Filter::Within(p("n"), range(2.0, 3.0))));
         assert!(!holds(Filter::Within(p("s"), Range::default())));
         assert!(!holds(Filter::Exists(p("z"))));
         assert!(holds(Filter::Not(Box::new(Filter::Exists(p("q"))))));
+    }
+
+    #[test]
+    fn the_size_of_the_whole_is_limited() {
+        let many = |n| Filter::Or((0..n).map(|_| Filter::HasLabel).collect());
+        assert!(many(MAX_FILTER_CONDITIONS - 1).check_size().is_ok());
+        let error = many(MAX_FILTER_CONDITIONS).check_size().unwrap_err();
+        assert!(error.to_string().contains("1001 conditions"), "{error}");
+        let values: Scalars = (0..=MAX_FILTER_VALUES / 2).map(Value::from).collect();
+        let half = || Filter::In("n".into(), values.clone());
+        assert!(half().check_size().is_ok());
+        assert!(Filter::And(vec![half(), half()]).check_size().is_err());
     }
 }

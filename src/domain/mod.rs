@@ -11,12 +11,14 @@ mod id;
 mod item;
 mod metric;
 mod payload;
+mod scalars;
 
 pub use decision::{Example, Ranked, Rule, rank};
 pub use embedding::{Embedding, MAX_DIM};
 pub use error::Invalid;
-pub use filter::{Filter, MAX_FILTER_DEPTH, Range};
+pub use filter::{Filter, MAX_FILTER_CONDITIONS, MAX_FILTER_DEPTH, MAX_FILTER_VALUES, Range};
 pub use id::{CollectionName, ItemId, Label, MAX_ID_BYTES, MAX_LABEL_BYTES, MAX_NAME_BYTES};
 pub use item::Item;
 pub use metric::Metric;
 pub use payload::{MAX_PAYLOAD_BYTES, MAX_PAYLOAD_DEPTH, Payload};
+pub use scalars::Scalars;

@@ -4,10 +4,11 @@ use super::collection::{Collection, RowTag};
 use super::compare::Compared;
 use super::error::{Error, Resource};
 use super::probe::{Probe, Resolved};
+use super::search::filter_cost;
 use super::state::State;
 use super::{Engine, count};
 use crate::domain::{CollectionName, Embedding, Example, Filter, ItemId, Label, Rule, rank};
-use crate::index::Query;
+use crate::index::{Hit, Query};
 use std::collections::{HashMap, HashSet};
 
 /// How examples decide.
@@ -92,17 +93,16 @@ impl Engine {
             votes,
             labels,
         };
-        let cost = |c: &Collection| match ask.method {
-            Method::Prototype => c.snapshot().len() * 2,
-            Method::Nearest | Method::Vote => c.snapshot().len().min(10_000),
+        // At worst every row is looked at: once, or for its mean and for its distance.
+        let passes = if ask.method == Method::Prototype {
+            2
+        } else {
+            1
         };
-        let cost_of = cost(&collection);
+        let each = passes * filter_cost(ask.filter.as_ref());
+        let cost = move |c: &Collection| each * c.snapshot().len();
         let ranked = self
-            .read(
-                collection,
-                move |_| cost_of,
-                move |state| Ok(ask.run(state)),
-            )
+            .read(collection, cost, move |state| Ok(ask.run(state)))
             .await?;
         let unknown = match ranked.first() {
             None => true,
@@ -218,17 +218,35 @@ impl Ask {
         labelled.collect()
     }
 
-    /// Looks further until enough labels are seen or there is nothing more to see.
+    /// Few examples usually tell enough labels; where they do not, every row is asked once.
     fn nearest(&self, state: &State<'_>) -> Vec<LabelScore> {
-        let mut n = 4 * self.labels;
-        loop {
-            let examples = self.examples(state, n);
-            let labels: HashSet<&Label> = examples.iter().map(|e| &e.label).collect();
-            if labels.len() >= self.labels || examples.len() < n {
-                return self.scores(state, Rule::Nearest, &examples);
-            }
-            n *= 4;
+        let n = 4 * self.labels;
+        let mut examples = self.examples(state, n);
+        let labels: HashSet<&Label> = examples.iter().map(|e| &e.label).collect();
+        let wanted = self.labels.min(state.collection().label_count());
+        if labels.len() < wanted && examples.len() == n {
+            examples = self.nearest_of_each(state, |_| true);
         }
+        self.scores(state, Rule::Nearest, &examples)
+    }
+
+    /// The nearest example of each label that is wanted, nearest first.
+    fn nearest_of_each<'s>(
+        &self,
+        state: &'s State<'_>,
+        wanted: impl Fn(&Label) -> bool,
+    ) -> Vec<Example> {
+        let group = |seq: u64, tag: &'s RowTag| {
+            let label = tag.label.as_ref().filter(|label| wanted(label))?;
+            self.counts(state, seq, tag).then_some(label)
+        };
+        let nearest = state.snapshot().nearest_of_each(&self.probe.vector, group);
+        let example = |(label, hit): (&Label, Hit<RowTag>)| Example {
+            id: hit.tag.id.clone(),
+            label: label.clone(),
+            distance: hit.distance,
+        };
+        nearest.into_iter().map(example).collect()
     }
 
     fn scores(&self, state: &State<'_>, rule: Rule, examples: &[Example]) -> Vec<LabelScore> {
@@ -244,7 +262,7 @@ impl Ask {
         scores.collect()
     }
 
-    /// One pass for the means; then each leading label's example nearest to the probe.
+    /// One pass for the means; another for the leading labels' examples nearest to the probe.
     fn prototypes(&self, state: &State<'_>) -> Vec<LabelScore> {
         let metric = state.collection().record().metric;
         let mut sums: HashMap<&Label, (Vec<f32>, usize)> = HashMap::new();
@@ -273,18 +291,16 @@ impl Ask {
         let mut ranked: Vec<(Label, f32)> = means.collect();
         ranked.sort_by(|a, b| a.1.total_cmp(&b.1).then_with(|| a.0.cmp(&b.0)));
         ranked.truncate(self.labels);
-        let scores = ranked.into_iter().filter_map(|(label, distance)| {
-            let mine = |seq: u64, tag: &RowTag| {
-                tag.label.as_ref() == Some(&label) && self.counts(state, seq, tag)
-            };
-            let nearest = state
-                .snapshot()
-                .search(&exact(&self.probe.vector, 1), Some(&mine));
+        let leaders: HashSet<&Label> = ranked.iter().map(|(label, _)| label).collect();
+        let examples = self.nearest_of_each(state, |label| leaders.contains(label));
+        let mut examples: HashMap<Label, ItemId> =
+            examples.into_iter().map(|e| (e.label, e.id)).collect();
+        let scores = ranked.iter().filter_map(|(label, distance)| {
             Some(LabelScore {
-                example: nearest.first()?.tag.id.clone(),
-                label,
-                distance,
-                similarity: metric.similarity(distance),
+                example: examples.remove(label)?,
+                label: label.clone(),
+                distance: *distance,
+                similarity: metric.similarity(*distance),
                 vote_share: 0.0,
             })
         });

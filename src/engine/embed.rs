@@ -51,6 +51,9 @@ impl Engine {
             }
             collection.check_model(self.encoder())?;
         }
+        let _bytes = self
+            .reserve_bytes(images.iter().map(Bytes::len).sum())
+            .await?;
         let work = images
             .into_iter()
             .enumerate()

@@ -37,8 +37,14 @@ fn wait(inner: &Inner) {
 }
 
 fn chores(inner: &Inner, queue: &mpsc::WeakSender<Op>) -> Result<(), Error> {
+    // What could not be written would only be done again, and again.
+    if inner.store.failed().is_some() {
+        return Ok(());
+    }
     for collection in inner.all() {
-        while let Some(job) = collection.index().next_job() {
+        while !collection.is_dropped()
+            && let Some(job) = collection.index().next_job()
+        {
             if inner.stop.load(Ordering::Acquire) {
                 return Ok(());
             }
@@ -72,6 +78,9 @@ fn seal(
     let Some(built) = job.build(id, &inner.stop, &|_| {}) else {
         return Ok(());
     };
+    if collection.is_dropped() {
+        return Ok(());
+    }
     if !built.is_empty() {
         inner
             .store

@@ -1,5 +1,6 @@
 //! Items on their way in and out: what is stored, what is changed, what is answered.
 
+use super::size::encoded_bytes;
 use crate::domain::{Embedding, Invalid, Item, ItemId, Label, Payload};
 use crate::store::ItemRecord;
 use bytes::Bytes;
@@ -26,6 +27,17 @@ pub struct NewItem {
     pub payload: Payload,
     /// What it is indexed by.
     pub content: Content,
+}
+
+impl NewItem {
+    /// About the memory it takes.
+    pub(super) fn bytes(&self) -> usize {
+        let content = match &self.content {
+            Content::Image(image) => image.len(),
+            Content::Vector(values) => values.len() * 4,
+        };
+        1_024 + content + encoded_bytes(self.payload.fields())
+    }
 }
 
 /// What became of an item.
@@ -114,6 +126,8 @@ pub(super) struct Ready {
 
 impl Ready {
     pub(super) fn bytes(&self) -> usize {
-        1_024 + self.vector.as_slice().len() * 4 + self.image.as_ref().map_or(0, Bytes::len)
+        let payload = encoded_bytes(self.item.payload.fields());
+        let vector = self.vector.as_slice().len() * 4;
+        1_024 + payload + vector + self.image.as_ref().map_or(0, Bytes::len)
     }
 }

@@ -6,7 +6,7 @@ use super::embed::Wait;
 use super::error::Error;
 use super::item::{Change, Content, NewItem, Ready, Stored, Upserted};
 use super::requests::{Outcome, RequestKey};
-use super::writer::{Op, Write};
+use super::writer::{Delete, Op, Write};
 use crate::domain::{CollectionName, Filter, Invalid, Item, ItemId};
 use futures_util::future::join_all;
 use std::collections::HashSet;
@@ -20,8 +20,12 @@ pub struct Staged {
     collection: Arc<Collection>,
     ready: Ready,
     request: Option<RequestKey>,
-    bytes: OwnedSemaphorePermit,
+    bytes: Reserved,
 }
+
+/// Memory set aside, until it is dropped.
+#[derive(Debug)]
+pub struct Reserved(#[expect(dead_code, reason = "held, not read")] OwnedSemaphorePermit);
 
 /// A write in the writer's queue.
 #[derive(Debug)]
@@ -61,8 +65,8 @@ impl Engine {
         item: NewItem,
         request_id: &str,
     ) -> Result<Upserted, Error> {
-        let request = RequestKey::new("upsert", collection.as_str(), request_id, self.limits())?;
         let collection = self.inner.collection(collection)?;
+        let request = RequestKey::items("upsert", &collection, request_id, self.limits())?;
         let _bytes = self.reserve(std::slice::from_ref(&item)).await?;
         let ready = self.ready(&collection, item, Wait::No, "item").await?;
         one(self
@@ -80,9 +84,10 @@ impl Engine {
         item: NewItem,
         request_id: &str,
     ) -> Result<Upserted, Error> {
-        let request = RequestKey::new("upsert", collection.as_str(), request_id, self.limits())?;
-        let mut staged = self.stage(collection, item).await?;
-        staged.request = request;
+        let bytes = self.reserve(std::slice::from_ref(&item)).await?;
+        let mut staged = self.stage(collection, item, bytes).await?;
+        let about = &staged.collection;
+        staged.request = RequestKey::items("upsert", about, request_id, self.limits())?;
         self.enqueue(staged).await?.durable().await
     }
 
@@ -96,8 +101,9 @@ impl Engine {
         items: Vec<NewItem>,
         request_id: &str,
     ) -> Result<Vec<Upserted>, Error> {
-        let request = RequestKey::new("batch", collection.as_str(), request_id, self.limits())?;
         self.check_batch("items", items.len())?;
+        let collection = self.inner.collection(collection)?;
+        let request = RequestKey::items("batch", &collection, request_id, self.limits())?;
         let mut ids = HashSet::new();
         for (nth, id) in items.iter().enumerate() {
             if let Some(id) = &id.id
@@ -111,7 +117,6 @@ impl Engine {
                 .into());
             }
         }
-        let collection = self.inner.collection(collection)?;
         let _bytes = self.reserve(&items).await?;
         let ready = self.ready_all(&collection, items).await;
         let ready = ready.into_iter().collect::<Result<Vec<_>, _>>()?;
@@ -124,13 +129,18 @@ impl Engine {
         }
     }
 
-    /// Checks and embeds an item of a stream, waiting for room where there is none.
+    /// Checks and embeds an item of a stream in memory that was reserved for it, waiting for
+    /// room in the encoder's queue.
     ///
     /// # Errors
     /// No such collection, or bad content.
-    pub async fn stage(&self, collection: &CollectionName, item: NewItem) -> Result<Staged, Error> {
+    pub async fn stage(
+        &self,
+        collection: &CollectionName,
+        item: NewItem,
+        bytes: Reserved,
+    ) -> Result<Staged, Error> {
         let collection = self.inner.collection(collection)?;
-        let bytes = self.reserve(std::slice::from_ref(&item)).await?;
         let ready = self.ready(&collection, item, Wait::Yes, "item").await?;
         Ok(Staged {
             collection,
@@ -168,8 +178,8 @@ impl Engine {
         change: Change,
         request_id: &str,
     ) -> Result<Stored, Error> {
-        let request = RequestKey::new("update", collection.as_str(), request_id, self.limits())?;
         let collection = self.inner.collection(collection)?;
+        let request = RequestKey::items("update", &collection, request_id, self.limits())?;
         match self
             .write(Write::Update(collection, id, change), request)
             .await?
@@ -208,10 +218,10 @@ impl Engine {
         ids: Vec<ItemId>,
         request_id: &str,
     ) -> Result<u64, Error> {
-        let request = RequestKey::new("delete", collection.as_str(), request_id, self.limits())?;
         self.check_batch("ids", ids.len())?;
         let collection = self.inner.collection(collection)?;
-        self.delete_some(Write::Delete(collection, ids, None), request)
+        let request = RequestKey::items("delete", &collection, request_id, self.limits())?;
+        self.delete_some(Write::Delete(Delete::ids(collection, ids)), request)
             .await
     }
 
@@ -225,21 +235,33 @@ impl Engine {
         filter: Filter,
         request_id: &str,
     ) -> Result<u64, Error> {
-        let request = RequestKey::new("delete", collection.as_str(), request_id, self.limits())?;
+        let collection = self.inner.collection(collection)?;
+        let request = RequestKey::items("delete", &collection, request_id, self.limits())?;
         if let Some(Outcome::Deleted(n)) = self.remembered(request.as_ref())? {
             return Ok(n);
         }
-        let matching = self.matching(collection, filter.clone()).await?;
-        let collection = self.inner.collection(collection)?;
-        let mut chunks = matching.chunks(self.limits().max_batch).peekable();
-        let mut deleted = 0;
-        // Only the last commit is remembered: a retry after a crash finishes the rest.
-        while let Some(ids) = chunks.next() {
-            let request = request.clone().filter(|_| chunks.peek().is_none());
-            let write = Write::Delete(Arc::clone(&collection), ids.to_vec(), Some(filter.clone()));
-            deleted += self.delete_some(write, request).await?;
+        let matching = self
+            .matching(Arc::clone(&collection), filter.clone())
+            .await?;
+        let mut rest = matching.as_slice();
+        let mut earlier = 0;
+        loop {
+            let (ids, left) = rest.split_at(rest.len().min(self.limits().max_batch));
+            rest = left;
+            // Only the last commit is remembered, with the sum of all, also if that is nothing:
+            // a retry after a crash finishes the rest.
+            let request = request.clone().filter(|_| rest.is_empty());
+            let write = Write::Delete(Delete {
+                collection: Arc::clone(&collection),
+                ids: ids.to_vec(),
+                filter: Some(filter.clone()),
+                earlier,
+            });
+            earlier = self.delete_some(write, request).await?;
+            if rest.is_empty() {
+                return Ok(earlier);
+            }
         }
-        Ok(deleted)
     }
 
     async fn delete_some(&self, write: Write, request: Option<RequestKey>) -> Result<u64, Error> {
@@ -274,19 +296,21 @@ impl Engine {
         .into())
     }
 
-    /// Waits until there is memory for the items' content.
-    async fn reserve(&self, items: &[NewItem]) -> Result<OwnedSemaphorePermit, Error> {
-        let bytes: usize = items
-            .iter()
-            .map(|item| match &item.content {
-                Content::Image(image) => image.len(),
-                Content::Vector(values) => values.len() * 4,
-            })
-            .sum();
+    /// Waits until there is memory for the items.
+    ///
+    /// # Errors
+    /// The engine is shutting down.
+    pub async fn reserve(&self, items: &[NewItem]) -> Result<Reserved, Error> {
+        self.reserve_bytes(items.iter().map(NewItem::bytes).sum())
+            .await
+    }
+
+    /// Waits until so many bytes of memory may be taken.
+    pub(super) async fn reserve_bytes(&self, bytes: usize) -> Result<Reserved, Error> {
         let bytes = bytes.min(self.limits().max_bytes_under_way);
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         let permit = Arc::clone(&self.bytes).acquire_many_owned(bytes).await;
-        permit.map_err(|_| Error::Closed)
+        Ok(Reserved(permit.map_err(|_| Error::Closed)?))
     }
 
     /// Readies the items of a batch, the embedding of many at once.

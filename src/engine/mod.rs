@@ -22,6 +22,7 @@ mod probe;
 mod queries;
 mod requests;
 mod search;
+mod size;
 mod state;
 mod writer;
 
@@ -32,7 +33,7 @@ pub use collections::{NewCollection, Source, Stats};
 pub use compare::Compared;
 pub use error::{Error, Resource};
 pub use item::{Change, Content, NewItem, Stored, Upserted};
-pub use items::{Staged, Ticket};
+pub use items::{Reserved, Staged, Ticket};
 pub use limits::{Limits, count};
 pub use probe::Probe;
 pub use queries::{Found, View};
@@ -189,19 +190,31 @@ impl Engine {
         answered.await.map_err(|_| Error::Closed)?
     }
 
-    /// Runs a long read off the async threads, at most one a core at a time.
+    /// Runs a long read off the async threads, at most one a core at a time. The work is told
+    /// when nobody waits for it any more.
     async fn off_thread<T: Send + 'static>(
         &self,
-        work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+        work: impl FnOnce(&AtomicBool) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
         let permit = Arc::clone(&self.scans).acquire_owned().await;
         let permit = permit.map_err(|_| Error::Closed)?;
+        let given_up = GivenUp(Arc::default());
+        let flag = Arc::clone(&given_up.0);
         let done = tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            work()
+            work(&flag)
         });
         done.await
             .map_err(|e| Error::Internal(format!("a search failed: {e}")))?
+    }
+}
+
+/// Sets its flag when it is dropped: when the caller went away, or has its answer.
+struct GivenUp(Arc<AtomicBool>);
+
+impl Drop for GivenUp {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 
@@ -245,7 +258,10 @@ impl Inner {
     fn load(&self) -> Result<(), Error> {
         for record in self.store.collections()? {
             let number = record.number;
-            let (collection, unneeded) = Collection::load(&self.store, record)?;
+            let (collection, mut unneeded) = Collection::load(&self.store, record)?;
+            if self.store.failed().is_some() {
+                unneeded.clear();
+            }
             for dead in unneeded.chunks(10_000) {
                 let mut batch = store::Batch::new();
                 for seq in dead {

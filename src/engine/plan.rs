@@ -5,8 +5,8 @@ use super::collection::{Collection, RowTag};
 use super::error::Error;
 use super::item::{Change, Ready, Stored, Upserted};
 use super::requests::{Outcome, RequestKey};
-use super::writer::Write;
-use crate::domain::{Embedding, Filter, ItemId, Label};
+use super::writer::{Delete, Write};
+use crate::domain::{Embedding, ItemId, Label};
 use crate::index::Row;
 use crate::store::{Batch, ItemRecord, Tag};
 use std::collections::{BTreeMap, HashMap};
@@ -60,9 +60,7 @@ impl<'a> Plan<'a> {
         let outcome = match write {
             Write::Upsert(collection, items) => self.upsert(&collection, items),
             Write::Update(collection, id, change) => self.update(&collection, id, change),
-            Write::Delete(collection, ids, filter) => {
-                self.delete(&collection, ids, filter.as_ref())
-            }
+            Write::Delete(delete) => self.delete(delete),
             Write::Create(_) | Write::Drop(_) | Write::Install(..) => Err(Error::Internal(
                 "a write that stands alone in a group".into(),
             )),
@@ -165,13 +163,15 @@ impl<'a> Plan<'a> {
         Ok(Outcome::Updated(Box::new(stored)))
     }
 
-    fn delete(
-        &mut self,
-        collection: &Arc<Collection>,
-        ids: Vec<ItemId>,
-        filter: Option<&Filter>,
-    ) -> Result<Outcome, Error> {
+    fn delete(&mut self, delete: Delete) -> Result<Outcome, Error> {
+        let Delete {
+            collection,
+            ids,
+            filter,
+            earlier,
+        } = delete;
         collection.check_alive()?;
+        let filter = filter.as_ref();
         let number = collection.record().number;
         let mut found = Vec::with_capacity(ids.len());
         for id in ids {
@@ -181,14 +181,14 @@ impl<'a> Plan<'a> {
                 found.push((id, record));
             }
         }
-        let mut deleted = 0;
+        let mut deleted = earlier;
         for (id, record) in found {
             // Named twice: it dies once.
             if matches!(self.items.get(&(number, id.clone())), Some(None)) {
                 continue;
             }
             deleted += 1;
-            self.kill(collection, &record);
+            self.kill(&collection, &record);
             if let Some(image) = record.image {
                 self.batch.delete_image(number, image);
             }

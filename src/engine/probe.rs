@@ -54,6 +54,7 @@ impl Engine {
                 if collection.record().model.is_none() {
                     return Err(collection.takes("an image", &field));
                 }
+                let _bytes = self.reserve_bytes(image.len()).await?;
                 self.embed_for(collection, &field, image, Wait::No).await?
             }
             Probe::Item(id) => {

@@ -3,9 +3,11 @@
 use super::collection::Collection;
 use super::error::Error;
 use super::item::Stored;
+use super::size::encoded_bytes;
 use super::{Engine, Inner};
 use crate::domain::{CollectionName, Filter, ItemId, Label, Payload};
 use crate::store::ItemRecord;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError};
 
 /// What of an item to answer beside id, label, payload and times.
@@ -29,11 +31,13 @@ pub struct Found {
 }
 
 impl Found {
+    /// About what it takes in a message.
     fn bytes(&self) -> usize {
-        256 + self.vector.as_ref().map_or(0, |v| v.len() * 4)
-            + self.image.as_ref().map_or(0, Vec::len)
-            // A payload's JSON is about as long as its message.
-            + serde_json::to_string(&self.stored.payload).map_or(0, |json| json.len())
+        let label = self.stored.label.as_ref().map_or(0, |l| l.as_str().len());
+        let named = self.stored.id.as_str().len() + label;
+        let vector = self.vector.as_ref().map_or(0, |v| v.len() * 4);
+        let image = self.image.as_ref().map_or(0, Vec::len);
+        256 + named + vector + image + encoded_bytes(&self.stored.payload)
     }
 }
 
@@ -69,14 +73,16 @@ impl Engine {
         let collection = self.inner.collection(collection)?;
         let inner = Arc::clone(&self.inner);
         let limit = self.limits().max_answer_bytes;
-        let work = move || {
+        let work = move |given_up: &AtomicBool| {
             let (mut found, mut missing, mut bytes) = (Vec::new(), Vec::new(), 0);
             for id in ids {
-                match read(&inner, &collection, &id, view)? {
+                check_waited_for(given_up)?;
+                match read(&inner, &collection, &id, view, |_| true)? {
                     None => missing.push(id),
                     Some(item) => {
                         bytes += item.bytes();
-                        if bytes > limit {
+                        // One item that could be stored can be read.
+                        if bytes > limit && !found.is_empty() {
                             return Err(Error::TooLarge { limit });
                         }
                         found.push(item);
@@ -89,7 +95,7 @@ impl Engine {
     }
 
     /// Up to `limit` items after `after` that match, by id; fewer where they are large. Also
-    /// the id to go on after, if there may be more.
+    /// the id to go on after, if there are more.
     ///
     /// # Errors
     /// No such collection, or a damaged record.
@@ -103,27 +109,32 @@ impl Engine {
     ) -> Result<(Vec<Found>, Option<ItemId>), Error> {
         let collection = self.inner.collection(collection)?;
         let inner = Arc::clone(&self.inner);
-        let work = move || {
-            let (mut page, mut bytes) = (Vec::new(), 0);
+        let work = move |given_up: &AtomicBool| {
+            let (mut page, mut bytes) = (Vec::<Found>::new(), 0);
+            let matches = |record: &ItemRecord| {
+                let filter = filter.as_ref();
+                filter.is_none_or(|f| f.matches(record.label.as_ref(), &record.payload))
+            };
             for next in inner
                 .store
                 .items(collection.record().number, after.as_ref())
             {
+                check_waited_for(given_up)?;
                 let (id, record) = next?;
-                if !filter
-                    .as_ref()
-                    .is_none_or(|f| f.matches(record.label.as_ref(), &record.payload))
-                {
+                if !matches(&record) {
                     continue;
                 }
-                let Some(found) = read(&inner, &collection, &id, view)? else {
+                let Some(found) = read(&inner, &collection, &id, view, matches)? else {
                     continue;
                 };
                 bytes += found.bytes();
-                page.push(found);
-                if page.len() == limit || bytes >= PAGE_BYTES {
-                    return Ok((page, Some(id)));
+                if let Some(last) = page.last()
+                    && (page.len() == limit || bytes > PAGE_BYTES)
+                {
+                    let last = last.stored.id.clone();
+                    return Ok((page, Some(last)));
                 }
+                page.push(found);
             }
             Ok((page, None))
         };
@@ -141,7 +152,10 @@ impl Engine {
     ) -> Result<u64, Error> {
         let matching = match filter {
             None => self.inner.collection(collection)?.snapshot().len(),
-            Some(filter) => self.matching(collection, filter).await?.len(),
+            Some(filter) => {
+                let collection = self.inner.collection(collection)?;
+                self.matching(collection, filter).await?.len()
+            }
         };
         Ok(matching as u64)
     }
@@ -149,15 +163,15 @@ impl Engine {
     /// The ids of the items that match.
     pub(super) async fn matching(
         &self,
-        collection: &CollectionName,
+        collection: Arc<Collection>,
         filter: Filter,
     ) -> Result<Vec<ItemId>, Error> {
-        let collection = self.inner.collection(collection)?;
         let inner = Arc::clone(&self.inner);
-        let work = move || {
+        let work = move |given_up: &AtomicBool| {
             let mut ids = Vec::new();
             if filter.is_label_only() {
                 for (_, tag, _) in collection.snapshot().iter() {
+                    check_waited_for(given_up)?;
                     if filter.matches(tag.label.as_ref(), &Payload::default()) {
                         ids.push(tag.id.clone());
                     }
@@ -165,6 +179,7 @@ impl Engine {
                 return Ok(ids);
             }
             for next in inner.store.items(collection.record().number, None) {
+                check_waited_for(given_up)?;
                 let (id, record) = next?;
                 if filter.matches(record.label.as_ref(), &record.payload) {
                     ids.push(id);
@@ -189,15 +204,28 @@ impl Engine {
     }
 }
 
-/// Reads an item once it is durable: a record ahead of the index is still being committed.
+/// Ends work whose answer nobody will see.
+fn check_waited_for(given_up: &AtomicBool) -> Result<(), Error> {
+    if given_up.load(Ordering::Relaxed) {
+        return Err(Error::Closed);
+    }
+    Ok(())
+}
+
+/// Reads an item that is wanted, once it is durable: a record ahead of the index is still
+/// being committed.
 fn read(
     inner: &Inner,
     collection: &Collection,
     id: &ItemId,
     view: View,
+    wanted: impl Fn(&ItemRecord) -> bool,
 ) -> Result<Option<Found>, Error> {
     let number = collection.record().number;
     let whole = |record: &ItemRecord| -> Result<Option<Found>, Error> {
+        if !wanted(record) {
+            return Ok(None);
+        }
         let mut found = Found {
             stored: Stored::new(id.clone(), record),
             vector: None,

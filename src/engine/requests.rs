@@ -1,5 +1,6 @@
 //! Retried writes: a request id is applied once and answered alike.
 
+use super::collection::Collection;
 use super::error::Error;
 use super::item::{Stored, Upserted};
 use super::limits::Limits;
@@ -22,15 +23,28 @@ pub(super) enum Outcome {
     Installed,
 }
 
-/// The key an answer is remembered under: the kind of write, the collection, the client's id.
+/// The key an answer is remembered under: the kind of write, what it is about, the client's id.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct RequestKey(Vec<u8>);
 
 impl RequestKey {
-    /// The key for a client's request id, if it gave one.
+    /// The key for a client's request id to write items, if it gave one. A collection counts
+    /// by its number: one made anew under an old name has seen no request.
+    pub(super) fn items(
+        method: &str,
+        collection: &Collection,
+        id: &str,
+        limits: &Limits,
+    ) -> Result<Option<Self>, Error> {
+        // No name begins like this.
+        let number = format!("#{}", collection.record().number);
+        Self::new(method, &number, id, limits)
+    }
+
+    /// The key for a client's request id to make or delete a collection, if it gave one.
     pub(super) fn new(
         method: &str,
-        collection: &str,
+        about: &str,
         id: &str,
         limits: &Limits,
     ) -> Result<Option<Self>, Error> {
@@ -42,7 +56,7 @@ impl RequestKey {
             )
             .into());
         }
-        let key = [method, collection, id].join("\0").into_bytes();
+        let key = [method, about, id].join("\0").into_bytes();
         Ok((!id.is_empty()).then_some(Self(key)))
     }
 

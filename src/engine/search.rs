@@ -3,11 +3,13 @@
 use super::collection::{Collection, RowTag};
 use super::error::Error;
 use super::probe::{Probe, Resolved};
+use super::size::encoded_bytes;
 use super::state::{State, consistently};
 use super::{Engine, Inner, count};
 use crate::domain::{CollectionName, Filter, ItemId, Label, Payload};
 use crate::index::{self, Query};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 /// What to search for.
 #[derive(Debug, Clone)]
@@ -99,11 +101,21 @@ impl Engine {
         read: impl Fn(&State<'_>) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
         if cost(&collection) <= self.limits().max_inline_cost {
-            return consistently(&self.inner, &collection, read);
+            let never = AtomicBool::new(false);
+            return consistently(&self.inner, &collection, &never, read);
         }
         let inner: Arc<Inner> = Arc::clone(&self.inner);
-        self.off_thread(move || consistently(&inner, &collection, read))
+        self.off_thread(move |given_up| consistently(&inner, &collection, given_up, read))
             .await
+    }
+}
+
+/// Distance evaluations that looking at one row through a filter is worth.
+pub(super) fn filter_cost(filter: Option<&Filter>) -> usize {
+    match filter {
+        None => 1,
+        Some(f) if f.is_label_only() => f.conditions(),
+        Some(f) => RECORD_COST + f.conditions(),
     }
 }
 
@@ -142,10 +154,7 @@ impl Ask {
             0
         };
         let filtered = filter.is_some();
-        let each = match filter {
-            Some(f) if !f.is_label_only() => RECORD_COST,
-            _ => 1,
-        };
+        let each = filter_cost(filter.as_ref());
         let (vector, k, ef, exact) = (
             self.probe.vector.clone(),
             self.k,
@@ -182,7 +191,7 @@ impl Ask {
             };
             bytes += hit.bytes();
             let limit = state.limits().max_answer_bytes;
-            if bytes > limit {
+            if bytes > limit && !hits.is_empty() {
                 return Err(Error::TooLarge { limit });
             }
             hits.push(hit);
@@ -229,6 +238,9 @@ impl Hit {
             + self.label.as_ref().map_or(0, |l| l.as_str().len())
             + self.vector.as_ref().map_or(0, |v| v.len() * 4)
             + self.image.as_ref().map_or(0, Vec::len)
-            + self.payload.as_ref().map_or(0, |p| p.to_json().len())
+            + self
+                .payload
+                .as_ref()
+                .map_or(0, |p| encoded_bytes(p.fields()))
     }
 }

@@ -9,6 +9,7 @@ use crate::index::Snapshot;
 use crate::store::{ItemRecord, Tag};
 use std::cell::{Cell, RefCell};
 use std::sync::PoisonError;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// How often a query is tried beside a busy writer before the writer is made to wait.
 const TRIES: usize = 2;
@@ -18,34 +19,38 @@ pub(super) struct State<'a> {
     inner: &'a Inner,
     collection: &'a Collection,
     snapshot: Snapshot<RowTag>,
+    given_up: &'a AtomicBool,
     moved: Cell<bool>,
     failure: RefCell<Option<Error>>,
 }
 
 /// Runs a query on one state: again if records changed under it, at last with the writer waiting.
+/// Once nobody waits for the answer any more, it may be anything.
 pub(super) fn consistently<T>(
     inner: &Inner,
     collection: &Collection,
+    given_up: &AtomicBool,
     read: impl Fn(&State<'_>) -> Result<T, Error>,
 ) -> Result<T, Error> {
     for _ in 0..TRIES {
-        let state = State::new(inner, collection);
+        let state = State::new(inner, collection, given_up);
         let answer = state.finish(&read);
-        if !state.moved.get() {
+        if !state.moved.get() || state.is_given_up() {
             return answer;
         }
     }
     let _gate = inner.gate.read().unwrap_or_else(PoisonError::into_inner);
-    let state = State::new(inner, collection);
+    let state = State::new(inner, collection, given_up);
     state.finish(&read)
 }
 
 impl<'a> State<'a> {
-    fn new(inner: &'a Inner, collection: &'a Collection) -> Self {
+    fn new(inner: &'a Inner, collection: &'a Collection, given_up: &'a AtomicBool) -> Self {
         Self {
             inner,
             collection,
             snapshot: collection.snapshot(),
+            given_up,
             moved: Cell::new(false),
             failure: RefCell::default(),
         }
@@ -57,6 +62,10 @@ impl<'a> State<'a> {
             Some(error) => Err(error),
             None => Ok(answer),
         }
+    }
+
+    fn is_given_up(&self) -> bool {
+        self.given_up.load(Ordering::Relaxed)
     }
 
     pub(super) fn limits(&self) -> &Limits {
@@ -97,6 +106,9 @@ impl<'a> State<'a> {
 
     /// Whether a row matches. What goes wrong on the way fails the query at its end.
     pub(super) fn matches(&self, filter: &Filter, seq: u64, tag: &Tag) -> bool {
+        if self.is_given_up() {
+            return false;
+        }
         if filter.is_label_only() {
             return filter.matches(tag.label.as_ref(), &crate::domain::Payload::default());
         }

@@ -3,6 +3,7 @@
 use super::collection::{Collection, RowTag};
 use super::error::{Error, Resource};
 use super::item::{Change, Ready};
+use super::items::Reserved;
 use super::plan::Plan;
 use super::requests::{Outcome, RequestKey};
 use super::{Inner, now_ms};
@@ -10,7 +11,7 @@ use crate::domain::{CollectionName, Filter, ItemId};
 use crate::index::Built;
 use crate::store::{Batch, CollectionRecord};
 use std::sync::Arc;
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 
 /// Most writes in one commit.
 const MAX_GROUP: usize = 1_024;
@@ -28,10 +29,31 @@ pub(super) enum Write {
     Upsert(Arc<Collection>, Vec<Ready>),
     /// Changes an item.
     Update(Arc<Collection>, ItemId, Change),
-    /// Deletes those of the items that are there and match.
-    Delete(Arc<Collection>, Vec<ItemId>, Option<Filter>),
+    /// Deletes items.
+    Delete(Delete),
     /// Makes a sealed segment part of its collection.
     Install(Arc<Collection>, Box<Built<RowTag>>),
+}
+
+/// Deletes those of the items that are there and match.
+#[derive(Debug)]
+pub(super) struct Delete {
+    pub(super) collection: Arc<Collection>,
+    pub(super) ids: Vec<ItemId>,
+    pub(super) filter: Option<Filter>,
+    /// What earlier parts of one request deleted: the answer counts all.
+    pub(super) earlier: u64,
+}
+
+impl Delete {
+    pub(super) fn ids(collection: Arc<Collection>, ids: Vec<ItemId>) -> Self {
+        Self {
+            collection,
+            ids,
+            filter: None,
+            earlier: 0,
+        }
+    }
 }
 
 impl Write {
@@ -43,7 +65,7 @@ impl Write {
     fn bytes(&self) -> usize {
         match self {
             Self::Upsert(_, items) => items.iter().map(Ready::bytes).sum(),
-            Self::Delete(_, ids, _) => ids.len() * 64,
+            Self::Delete(delete) => delete.ids.len() * 64,
             _ => 1_024,
         }
     }
@@ -57,7 +79,7 @@ pub(super) struct Op {
     pub(super) answer: oneshot::Sender<Result<Outcome, Error>>,
     /// The memory an item of a stream takes, given back once it is written: a client that
     /// does not read its answers must not hold on to it.
-    pub(super) bytes: Option<OwnedSemaphorePermit>,
+    pub(super) bytes: Option<Reserved>,
 }
 
 /// Runs until every sender is gone and the queue is empty.

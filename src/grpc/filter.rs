@@ -2,7 +2,7 @@
 
 use super::pb::{self, filter::Condition};
 use super::structs;
-use crate::domain::{Filter, Invalid, Label, MAX_FILTER_DEPTH, Range};
+use crate::domain::{Filter, Invalid, Label, MAX_FILTER_DEPTH, Range, Scalars};
 use serde_json::Value;
 
 const MAX_PARTS: usize = 1_000;
@@ -10,7 +10,12 @@ const MAX_VALUES: usize = 10_000;
 
 /// A filter from its message, if there is one.
 pub(super) fn optional(message: Option<pb::Filter>) -> Result<Option<Filter>, Invalid> {
-    message.map(|f| filter(f, "filter", 1)).transpose()
+    let Some(message) = message else {
+        return Ok(None);
+    };
+    let filter = filter(message, "filter", 1)?;
+    filter.check_size()?;
+    Ok(Some(filter))
 }
 
 fn filter(message: pb::Filter, at: &str, depth: usize) -> Result<Filter, Invalid> {
@@ -45,7 +50,7 @@ fn filter(message: pb::Filter, at: &str, depth: usize) -> Result<Filter, Invalid
         Condition::Equals(equals) => {
             let at = format!("{at}.equals");
             let value = scalar(equals.value, &format!("{at}.value"))?;
-            Filter::In(path(equals.field, &at)?, vec![value])
+            Filter::In(path(equals.field, &at)?, Scalars::from_iter([value]))
         }
         Condition::In(list) => {
             let at = format!("{at}.in");

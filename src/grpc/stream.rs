@@ -116,7 +116,8 @@ async fn feed(
 async fn stage(engine: &Engine, name: String, item: Option<pb::Item>) -> Result<Staged, Status> {
     let collection = convert::collection(name)?;
     let item = convert::new_item(item, "item")?;
-    Ok(engine.stage(&collection, item).await?)
+    let bytes = engine.reserve(std::slice::from_ref(&item)).await?;
+    Ok(engine.stage(&collection, item, bytes).await?)
 }
 
 fn answer(tag: u64, id: String, done: Result<Upserted, Status>) -> pb::StreamUpsertItemsResponse {

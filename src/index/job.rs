@@ -7,8 +7,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Rows below which a scan beats a walk: a segment without a graph.
-const MIN_GRAPH: usize = 1_000;
 /// Segments are not merged beyond so many rows.
 const MAX_MERGED: usize = 1_000_000;
 /// Segments of about one size that become one.
@@ -95,7 +93,7 @@ impl<T: Clone> Job<T> {
         let (mut part, dead) = Part::merged(options.dim, &sources);
         let (forgot, mut dropped) = (forgotten.len(), forgotten);
         dropped.extend(dead);
-        let graph = if part.len() < MIN_GRAPH {
+        let graph = if part.len() < options.graph_at {
             None
         } else {
             // A panic in the library costs the graph, not the rows: they are scanned.

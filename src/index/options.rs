@@ -19,10 +19,13 @@ pub struct Options {
     pub ef_construction: usize,
     /// Rows of the tail that make a segment.
     pub seal_at: usize,
+    /// Rows below which a scan beats a walk: a segment without a graph.
+    pub graph_at: usize,
 }
 
 impl Options {
-    /// The defaults: m 16, `ef_construction` 200, segments from 10,000 rows on.
+    /// The defaults: m 16, `ef_construction` 200, segments from 10,000 rows on,
+    /// with a graph where 1,000 of them live.
     #[must_use]
     pub fn new(dim: usize, metric: Metric) -> Self {
         Self {
@@ -31,6 +34,7 @@ impl Options {
             m: 16,
             ef_construction: 200,
             seal_at: 10_000,
+            graph_at: 1_000,
         }
     }
 

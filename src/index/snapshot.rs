@@ -5,6 +5,7 @@ use super::part::Part;
 use super::walk;
 use crate::domain::Embedding;
 use crate::simd::AlignedRows;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Candidates a walk keeps where the caller does not say.
@@ -147,6 +148,43 @@ impl<T: Clone> Snapshot<T> {
         .collect()
     }
 
+    /// The nearest row of each group, nearest first, for the rows that `group` puts in one.
+    /// Compares every row.
+    #[must_use]
+    pub fn nearest_of_each<'a, G: std::hash::Hash + Eq>(
+        &'a self,
+        vector: &Embedding,
+        group: impl Fn(u64, &'a T) -> Option<G>,
+    ) -> Vec<(G, Hit<T>)> {
+        let query = AlignedRows::one(vector.as_slice());
+        let options = &self.0.options;
+        let mut nearest: HashMap<G, (f32, u64, &T)> = HashMap::new();
+        for part in &self.0.parts {
+            for (row, seq) in part.seqs.iter().enumerate() {
+                let Some(tag) = part.visible(row, self.0.at) else {
+                    continue;
+                };
+                let Some(group) = group(*seq, tag) else {
+                    continue;
+                };
+                let key = options.key(query.padded(0), part.rows.padded(row));
+                let found = (options.distance(key), *seq, tag);
+                let best = nearest.entry(group).or_insert(found);
+                if (found.0, found.1) < (best.0, best.1) {
+                    *best = found;
+                }
+            }
+        }
+        let mut nearest: Vec<_> = nearest.into_iter().collect();
+        nearest.sort_by(|(_, a), (_, b)| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+        let hit = |(distance, seq, tag): (f32, u64, &T)| Hit {
+            seq,
+            distance,
+            tag: tag.clone(),
+        };
+        nearest.into_iter().map(|(g, n)| (g, hit(n))).collect()
+    }
+
     /// About how many distances a search will compute.
     #[must_use]
     pub fn cost(&self, query: &Query<'_>, filtered: bool) -> usize {
@@ -271,8 +309,9 @@ impl<'s, T> Search<'s, '_, T> {
         let Some(graph) = self.part.graph() else {
             return false;
         };
-        let (rows, live) = (self.part.len(), self.part.live());
-        let wanted = self.query.k.min(live);
+        // How many live now says nothing of the moment that this snapshot shows: it only guides.
+        let (rows, live) = (self.part.len(), self.part.live().max(1));
+        let wanted = self.query.k;
         if wanted == 0 {
             return true;
         }
@@ -293,7 +332,9 @@ impl<'s, T> Search<'s, '_, T> {
             // Beyond the last that is wanted, or near enough, the walk must have gone on.
             match last.map(|l| l.0) {
                 Some(last) if last >= edge => ef *= TIE_FACTOR,
-                None if edge <= best.bound => return false,
+                // By inner product even what lies beyond the bound may lead to what does not,
+                // and few rows that a filter keeps need not be linked to one another.
+                None if edge <= best.bound || self.keep.is_some() => return false,
                 _ => {
                     for hit in counted {
                         best.offer(hit);

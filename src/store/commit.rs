@@ -4,6 +4,7 @@ use super::frame::{self, MAX_KEY, MAX_VALUE};
 use super::highwater::{Highwater, Mark};
 use super::keys::{self, Space};
 use super::{Batch, Error, Store, codec};
+use sled::IVec;
 use std::io;
 use std::sync::{MutexGuard, PoisonError};
 
@@ -97,8 +98,6 @@ impl Store {
         for (key, body) in batch.writes {
             let space = Space::of(&key);
             self.admit_write(space, &key, body.as_deref())?;
-            // A page that cannot be read is found now and not halfway through the batch.
-            self.disk.get(&key)?;
             if space.is_some_and(Space::chunked) {
                 for old in self.disk.scan(&keys::chunks(&key), None) {
                     writes.push((old?.0.to_vec(), None));
@@ -143,7 +142,8 @@ impl Store {
         Ok(())
     }
 
-    /// Writes values: the only way to the disk. `sequence`: if the writes set one.
+    /// Writes values: the only way to the disk. `sequence`: if the writes set one. Where it
+    /// fails, readers see again what they saw before.
     pub(super) fn write(
         &self,
         committer: &mut Committer,
@@ -154,10 +154,41 @@ impl Store {
             commit: committer.mark.commit + 1,
             sequence: sequence.unwrap_or(committer.mark.sequence),
         };
-        self.make_durable(committer, writes, mark)
-            .map_err(|why| self.fail(why))?;
+        let before = self.before(&writes)?;
+        if let Err(why) = self.make_durable(committer, writes, mark) {
+            let failed = self.fail(why);
+            self.take_back(before);
+            return Err(failed);
+        }
         committer.mark = mark;
         Ok(())
+    }
+
+    /// What stands where these writes will. A page that cannot be read is found now, and not
+    /// halfway through the batch.
+    fn before(&self, writes: &[Write]) -> Result<Vec<(Vec<u8>, Option<IVec>)>, Error> {
+        let keys = writes.iter().map(|(key, _)| key);
+        keys.map(|key| Ok((key.clone(), self.disk.get(key)?)))
+            .collect()
+    }
+
+    /// Puts back what stood there. The count of commits is left: it may be durable by now.
+    fn take_back(&self, before: Vec<(Vec<u8>, Option<IVec>)>) {
+        let mut batch = sled::Batch::default();
+        for (key, value) in before {
+            match value {
+                Some(value) => batch.insert(key, value),
+                None => batch.remove(key),
+            }
+        }
+        let _applying = self
+            .applying
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Err(why) = self.disk.apply(batch) {
+            self.disk
+                .give_up(format!("a failed write could not be taken back: {why}"));
+        }
     }
 
     fn make_durable(
@@ -185,14 +216,13 @@ impl Store {
         }
         self.disk.flush()?;
         (committer.barrier)().map_err(|e| format!("sync of the database file: {e}"))?;
-        committer
-            .highwater
-            .set(mark)
-            .map_err(|e| format!("high-water mark: {e}"))?;
         if mark.commit.is_multiple_of(LOOK_EVERY) {
             self.dir.check_blobs().map_err(|e| e.to_string())?;
         }
-        Ok(())
+        committer
+            .highwater
+            .set(mark)
+            .map_err(|e| format!("high-water mark: {e}"))
     }
 }
 

@@ -5,6 +5,7 @@ use super::{Error, keys};
 use sled::IVec;
 use std::ops::Bound;
 use std::path::Path;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Pages larger than a quarter of this leave the database file. Fixed for good: sled refuses
@@ -16,6 +17,8 @@ pub(crate) struct Disk {
     /// `None` only while dropping.
     db: Option<sled::Db>,
     torn: AtomicBool,
+    /// Why it can no longer be read.
+    lost: OnceLock<String>,
 }
 
 impl Disk {
@@ -31,11 +34,15 @@ impl Disk {
         Ok(Self {
             db: Some(db),
             torn: AtomicBool::new(false),
+            lost: OnceLock::new(),
         })
     }
 
     fn with<T>(&self, f: impl FnOnce(&sled::Db) -> sled::Result<T>) -> Result<T, String> {
         let db = self.db.as_ref().ok_or("the store is closing")?;
+        if let Some(why) = self.lost.get() {
+            return Err(why.clone());
+        }
         guarded(|| f(db))?.map_err(|e| e.to_string())
     }
 
@@ -72,6 +79,11 @@ impl Disk {
             self.torn.store(true, Ordering::Release);
         }
         applied
+    }
+
+    /// Answers nothing any more: what stands there is not what was committed.
+    pub(crate) fn give_up(&self, why: String) {
+        self.lost.get_or_init(|| why);
     }
 
     pub(crate) fn flush(&self) -> Result<(), String> {

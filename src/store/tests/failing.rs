@@ -19,8 +19,11 @@ fn a_failed_barrier_is_final() {
     store.commit(whole_items(0, 2)).unwrap();
     assert_eq!(store.failed(), None);
     broken.store(true, Ordering::Relaxed);
+    let before = store.item(1, &id(0)).unwrap();
+    let mut batch = whole_items(2, 3);
+    batch.delete_item(1, &id(0));
     assert!(matches!(
-        store.commit(whole_items(2, 3)),
+        store.commit(batch),
         Err(Error::Failed(why)) if why.contains("the disk is gone")
     ));
     // A retry that would succeed is a lie: the kernel forgets which pages it lost.
@@ -35,7 +38,10 @@ fn a_failed_barrier_is_final() {
     ));
     assert!(matches!(store.forget_requests(9, 9), Err(Error::Failed(_))));
     assert!(store.failed().unwrap().contains("the disk is gone"));
-    assert!(store.item(1, &id(0)).unwrap().is_some());
+    // What was refused is not seen, and what stood there before is.
+    assert_eq!(store.item(1, &id(0)).unwrap(), before);
+    assert_eq!(store.items(1, None).count(), 2);
+    assert_eq!(store.sequence().unwrap(), 2);
     store.commit(Batch::new()).unwrap();
 }
 
