@@ -12,5 +12,6 @@ mod decisions;
 mod hostile;
 mod items;
 mod search;
+mod semantics;
 mod service;
 mod support;
