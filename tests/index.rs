@@ -149,7 +149,7 @@ fn assert_same_groups(
     snapshot: &Snapshot<u64>,
     modulus: u64,
 ) {
-    let keep = |tag: u64| tag % modulus == 0;
+    let keep = |tag: u64| tag.is_multiple_of(modulus);
     let nearest = snapshot.nearest_of_each(probe, |_, tag| keep(*tag).then_some(*tag));
     let tags: std::collections::BTreeSet<u64> = model.live.values().map(|(tag, _)| *tag).collect();
     assert_eq!(nearest.len(), tags.iter().filter(|t| keep(**t)).count());

@@ -1,10 +1,13 @@
-//! 3x3 convolution over channels-last images: stride 1, zero padding, by way of im2col.
+//! 3x3 convolution over channels-last images: stride 1, zero padding.
 //!
-//! Everything is done image by image, with products of one and the same shape, so what
-//! comes out for an image does not depend on its neighbours in the batch.
+//! Everything is done image by image, so what comes out for an image does not depend on its
+//! neighbours in the batch.
 
-use crate::simd::matmul::{Matrix, matmul};
+use crate::simd::conv::{self, Filters, Geometry};
 use std::cell::RefCell;
+
+/// Rows and columns of the kernel.
+const SIDE: usize = 3;
 
 /// Height, width, channels in and channels out of a convolution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,59 +53,73 @@ impl Size {
 }
 
 thread_local! {
-    static PATCHES: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+    static BORDERED: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
 }
 
-fn with_patches<R>(length: usize, f: impl FnOnce(&mut [f32]) -> R) -> R {
-    PATCHES.with_borrow_mut(|buffer| {
-        if buffer.len() < length {
-            buffer.resize(length, 0.0);
+/// A convolution of one size, with its kernel where it goes forward.
+#[derive(Debug, Clone)]
+pub struct Conv {
+    geometry: Geometry,
+    filters: Filters,
+}
+
+impl Conv {
+    /// `kernel` is `[3, 3, from, to]`.
+    ///
+    /// # Panics
+    /// The kernel is of another size, or something is zero.
+    #[must_use]
+    pub fn new(kernel: &[f32], size: Size) -> Self {
+        assert_eq!(kernel.len(), SIDE * SIDE * size.from * size.to, "{size:?}");
+        Self {
+            geometry: Geometry::new(size.height, size.width, size.from, SIDE),
+            filters: Filters::new(kernel, size.to),
         }
-        f(&mut buffer[..length])
-    })
+    }
+
+    /// The one that takes gradients back, from a kernel `[3, 3, from, to]` of the way there:
+    /// turned by 180 degrees, its channels exchanged.
+    #[must_use]
+    pub fn back(kernel: &[f32], size: Size) -> Self {
+        Self::new(
+            &reversed_kernel(kernel, size.from, size.to),
+            size.reversed(),
+        )
+    }
+
+    /// One image: `x` is `[height, width, from]`, `y` `[height, width, to]`.
+    pub fn forward(&self, x: &[f32], y: &mut [f32]) {
+        BORDERED.with_borrow_mut(|bordered| {
+            self.geometry.border(x, bordered);
+            conv::forward(bordered, &self.geometry, &self.filters, y);
+        });
+    }
 }
 
-/// Places whose patches are gathered at a time: their matrix should stay in the L2 cache.
-fn places_at_a_time(from: usize) -> usize {
-    (160_000 / (9 * from)).clamp(16, 1024)
+/// What the kernel's gradient is summed up with.
+#[derive(Debug, Clone)]
+pub struct KernelGradient(Geometry);
+
+impl KernelGradient {
+    /// For convolutions of this size.
+    #[must_use]
+    pub fn new(size: Size) -> Self {
+        Self(Geometry::new(size.height, size.width, size.from, SIDE))
+    }
+
+    /// Adds one image's share to `gradient` `[3, 3, from, to]`; `dy` is the gradient of `y`.
+    pub fn add(&self, x: &[f32], dy: &[f32], gradient: &mut [f32]) {
+        BORDERED.with_borrow_mut(|bordered| {
+            self.0.border(x, bordered);
+            conv::add_kernel_gradient(bordered, &self.0, dy, gradient);
+        });
+    }
 }
 
-/// One image: `x` is `[height, width, from]`, `kernel` `[3, 3, from, to]`, `y`
-/// `[height, width, to]`.
-pub fn forward(x: &[f32], kernel: &[f32], size: Size, y: &mut [f32]) {
-    let (depth, step) = (9 * size.from, places_at_a_time(size.from));
-    let kernel = Matrix::new(kernel, depth, size.to);
-    with_patches(step.min(size.places()) * depth, |patches| {
-        for (nth, y) in y.chunks_mut(step * size.to).enumerate() {
-            let places = y.len() / size.to;
-            let patches = &mut patches[..places * depth];
-            gather(x, size, nth * step, patches);
-            matmul(y, Matrix::new(patches, places, depth), kernel, false);
-        }
-    });
-}
-
-/// Adds one image's share to the gradient of the kernel; `dy` is the gradient of `y`.
-pub fn add_kernel_gradient(x: &[f32], dy: &[f32], size: Size, gradient: &mut [f32]) {
-    let (depth, step) = (9 * size.from, places_at_a_time(size.from));
-    with_patches(step.min(size.places()) * depth, |patches| {
-        for (nth, dy) in dy.chunks(step * size.to).enumerate() {
-            let places = dy.len() / size.to;
-            let patches = &mut patches[..places * depth];
-            gather(x, size, nth * step, patches);
-            let patches = Matrix::new(patches, places, depth).transposed();
-            matmul(gradient, patches, Matrix::new(dy, places, size.to), true);
-        }
-    });
-}
-
-/// The kernel that takes gradients back: turned by 180 degrees, its channels exchanged.
-/// The gradient of the input is [`forward`] with it and [`Size::reversed`].
-#[must_use]
-pub fn reversed_kernel(kernel: &[f32], from: usize, to: usize) -> Vec<f32> {
+fn reversed_kernel(kernel: &[f32], from: usize, to: usize) -> Vec<f32> {
     let mut out = vec![0.0; kernel.len()];
     for (tap, matrix) in kernel.chunks_exact(from * to).enumerate() {
-        let start = (8 - tap) * from * to;
+        let start = (SIDE * SIDE - 1 - tap) * from * to;
         for (i, row) in matrix.chunks_exact(to).enumerate() {
             for (o, v) in row.iter().enumerate() {
                 out[start + o * from + i] = *v;
@@ -110,30 +127,4 @@ pub fn reversed_kernel(kernel: &[f32], from: usize, to: usize) -> Vec<f32> {
         }
     }
     out
-}
-
-/// Fills `patches` with the 3x3 surroundings of the places from `first` on, a row a place.
-fn gather(x: &[f32], size: Size, first: usize, patches: &mut [f32]) {
-    let c = size.from;
-    for (nth, patch) in patches.chunks_exact_mut(9 * c).enumerate() {
-        let (row, col) = ((first + nth) / size.width, (first + nth) % size.width);
-        for (ky, line) in patch.chunks_exact_mut(3 * c).enumerate() {
-            if row + ky == 0 || row + ky > size.height {
-                line.fill(0.0);
-                continue;
-            }
-            let source = &x[(row + ky - 1) * size.width * c..][..size.width * c];
-            if col > 0 && col + 1 < size.width {
-                line.copy_from_slice(&source[(col - 1) * c..(col + 2) * c]);
-                continue;
-            }
-            for (kx, cell) in line.chunks_exact_mut(c).enumerate() {
-                if col + kx == 0 || col + kx > size.width {
-                    cell.fill(0.0);
-                } else {
-                    cell.copy_from_slice(&source[(col + kx - 1) * c..][..c]);
-                }
-            }
-        }
-    }
 }

@@ -3,8 +3,8 @@
 //! Channels-last and fused, they are four to five times as fast as candle's own
 //! convolution, bias, ReLU and pooling one after another (`cargo bench --bench encoder`).
 
-use super::conv::{self, Size};
-use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape};
+use super::conv::{Conv, Size};
+use candle_core::{CpuStorage, CustomOp1, CustomOp3, Layout, Result, Shape};
 use std::cell::RefCell;
 
 /// The values of a contiguous `f32` tensor.
@@ -17,38 +17,45 @@ pub(crate) fn values<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a
 
 /// Convolution 3x3, bias, ReLU and, where asked for, 2x2 max pooling.
 ///
-/// Input `[n, height, width, from]`, kernel `[3, 3, from, to]`, bias `[to]`.
+/// Input `[n, height, width, from]` of the size it was made for. Its kernel is laid out once.
+#[derive(Debug)]
 pub(super) struct ConvRelu {
-    pub pool: bool,
+    conv: Conv,
+    size: Size,
+    bias: Vec<f32>,
+    pool: bool,
+}
+
+impl ConvRelu {
+    /// `kernel` is `[3, 3, from, to]`, `bias` `[to]`.
+    pub fn new(kernel: &[f32], bias: Vec<f32>, size: Size, pool: bool) -> Self {
+        Self {
+            conv: Conv::new(kernel, size),
+            size,
+            bias,
+            pool,
+        }
+    }
 }
 
 thread_local! {
     static RAW: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
 }
 
-impl CustomOp3 for ConvRelu {
+impl CustomOp1 for ConvRelu {
     fn name(&self) -> &'static str {
         "conv-relu"
     }
 
-    fn cpu_fwd(
-        &self,
-        s1: &CpuStorage,
-        l1: &Layout,
-        s2: &CpuStorage,
-        l2: &Layout,
-        s3: &CpuStorage,
-        l3: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let (x, kernel, bias) = (values(s1, l1)?, values(s2, l2)?, values(s3, l3)?);
-        let (n, height, width, from) = l1.shape().dims4()?;
-        let to = bias.len();
-        let size = Size {
-            height,
-            width,
-            from,
-            to,
-        };
+    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let x = values(storage, layout)?;
+        let (n, height, width, from) = layout.shape().dims4()?;
+        let (size, bias) = (self.size, self.bias.as_slice());
+        let to = size.to;
+        if (height, width, from) != (size.height, size.width, size.from) {
+            let message = format!("{:?} where {size:?} is needed", layout.shape());
+            return Err(candle_core::Error::msg(message));
+        }
         let shape = if self.pool {
             (n, height / 2, width / 2, to)
         } else {
@@ -62,7 +69,7 @@ impl CustomOp3 for ConvRelu {
                 .chunks_exact(size.input())
                 .zip(out.chunks_exact_mut(each.max(1)))
             {
-                conv::forward(x, kernel, size, raw);
+                self.conv.forward(x, raw);
                 if self.pool {
                     pool_relu(raw, width, bias, y);
                 } else {

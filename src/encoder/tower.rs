@@ -5,11 +5,13 @@
 //! (Simonyan and Zisserman 2015) and 2x2 max pooling, then a fully connected layer. Batch
 //! normalisation (Ioffe and Szegedy 2015) is folded into the convolutions.
 
+use super::conv::Size;
 use super::ink::SIDE;
 use super::layer::{ConvRelu, Linear};
 use super::weights::{Block, Weights};
 use super::{Error, Prepared};
 use candle_core::{Device, Result, Tensor};
+use std::sync::Arc;
 
 /// Added to a variance before its root is taken.
 pub const EPSILON: f32 = 1e-5;
@@ -25,7 +27,7 @@ pub fn pools(i: usize) -> bool {
 /// The folded tower. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) struct Tower {
-    convolutions: Vec<(Tensor, Tensor)>,
+    convolutions: Arc<[ConvRelu]>,
     head: Tensor,
     bias: Tensor,
 }
@@ -35,6 +37,7 @@ impl Tower {
     pub fn new(weights: &Weights) -> std::result::Result<Self, Error> {
         let cpu = &Device::Cpu;
         let mut convolutions = Vec::new();
+        let mut side = STEM;
         for (i, (block, (from, to))) in weights
             .blocks
             .iter()
@@ -49,14 +52,20 @@ impl Tower {
                     allowed: "the product with gain / deviation must be finite".into(),
                 });
             }
-            convolutions.push((
-                Tensor::from_vec(kernel, (3, 3, from, to), cpu)?,
-                Tensor::from_vec(bias, to, cpu)?,
-            ));
+            let size = Size {
+                height: side,
+                width: side,
+                from,
+                to,
+            };
+            convolutions.push(ConvRelu::new(&kernel, bias, size, pools(i)));
+            if pools(i) {
+                side /= 2;
+            }
         }
         let plan = weights.plan;
         Ok(Self {
-            convolutions,
+            convolutions: convolutions.into(),
             head: Tensor::from_slice(&weights.head, (plan.features(), plan.dim), cpu)?,
             bias: Tensor::from_slice(&weights.bias, plan.dim, cpu)?,
         })
@@ -65,8 +74,8 @@ impl Tower {
     /// `[n, dim]`, not normalised, on the calling thread alone.
     pub fn forward(&self, images: &[Prepared]) -> Result<Tensor> {
         let mut x = stem(images.iter().map(Prepared::as_slice))?;
-        for (i, (kernel, bias)) in self.convolutions.iter().enumerate() {
-            x = x.apply_op3_no_bwd(kernel, bias, &ConvRelu { pool: pools(i) })?;
+        for layer in self.convolutions.iter() {
+            x = x.apply_op1_no_bwd(layer)?;
         }
         x.apply_op3_no_bwd(&self.head, &self.bias, &Linear)
     }

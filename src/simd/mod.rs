@@ -2,8 +2,8 @@
 //!
 //! Every kernel is tested against the scalar one.
 
+pub mod conv;
 mod distance;
-pub mod matmul;
 mod rows;
 
 pub use distance::{dot, dot4, kernel_name, prefetch, squared_l2, squared_l2_4};

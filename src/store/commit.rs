@@ -166,14 +166,14 @@ impl Store {
 
     /// What stands where these writes will. A page that cannot be read is found now, and not
     /// halfway through the batch.
-    fn before(&self, writes: &[Write]) -> Result<Vec<(Vec<u8>, Option<IVec>)>, Error> {
+    fn before(&self, writes: &[Write]) -> Result<Vec<Standing>, Error> {
         let keys = writes.iter().map(|(key, _)| key);
         keys.map(|key| Ok((key.clone(), self.disk.get(key)?)))
             .collect()
     }
 
     /// Puts back what stood there. The count of commits is left: it may be durable by now.
-    fn take_back(&self, before: Vec<(Vec<u8>, Option<IVec>)>) {
+    fn take_back(&self, before: Vec<Standing>) {
         let mut batch = sled::Batch::default();
         for (key, value) in before {
             match value {
@@ -225,6 +225,9 @@ impl Store {
             .map_err(|e| format!("high-water mark: {e}"))
     }
 }
+
+/// A key and what stands there.
+type Standing = (Vec<u8>, Option<IVec>);
 
 /// A key and its new value; `None` removes.
 pub(crate) type Write = (Vec<u8>, Option<Vec<u8>>);

@@ -6,7 +6,7 @@
 //! Batch normalisation: Ioffe and Szegedy 2015. Sums are made image by image and added in
 //! order, so results do not depend on the number of threads.
 
-use crate::encoder::conv::{self, Size};
+use crate::encoder::conv::{Conv, KernelGradient, Size};
 use crate::encoder::layer::values;
 use crate::encoder::tower::EPSILON;
 use crate::training::pooling;
@@ -89,11 +89,18 @@ impl CustomOp3 for ConvNormRelu {
         if self.pool && (height % 2 == 1 || width % 2 == 1) {
             return Err(Error::msg("pooling needs even height and width"));
         }
+        let conv = Conv::new(kernel, size);
         let mut raw = vec![0.0; n * size.output()];
-        raw.par_chunks_mut(size.output())
+        // An image's sums are taken while it is still in the cache.
+        let sums: Vec<Vec<f32>> = raw
+            .par_chunks_mut(size.output())
             .zip(x.par_chunks(size.input()))
-            .for_each(|(y, x)| conv::forward(x, kernel, size, y));
-        let statistics = statistics(&raw, size);
+            .map(|(y, x)| {
+                conv.forward(x, y);
+                moments(y, to)
+            })
+            .collect();
+        let statistics = statistics(&sums, n * size.places(), to);
         let line = Line::new(affine, &statistics);
         let shape = if self.pool {
             (n, height / 2, width / 2, to)
@@ -136,16 +143,15 @@ impl CustomOp3 for ConvNormRelu {
             )
         })?;
         drop(saved);
-        let dkernel = with_values(x, |x| Ok(kernel_gradient(x, &draw, size)))?;
-        let dx = if self.input_gradient {
-            let back = with_values(kernel, |k| Ok(conv::reversed_kernel(k, size.from, size.to)))?;
-            let mut dx = vec![0.0; n * size.input()];
-            dx.par_chunks_mut(size.input())
-                .zip(draw.par_chunks(size.output()))
-                .for_each(|(dx, d)| conv::forward(d, &back, size.reversed(), dx));
-            Some(Tensor::from_vec(dx, x.shape(), device)?)
+        let back = if self.input_gradient {
+            Some(with_values(kernel, |k| Ok(Conv::back(k, size)))?)
         } else {
             None
+        };
+        let (dkernel, dx) = with_values(x, |x| Ok(convolution(x, &draw, back.as_ref(), size)))?;
+        let dx = match back {
+            Some(_) => Some(Tensor::from_vec(dx, x.shape(), device)?),
+            None => None,
         };
         Ok((
             dx,
@@ -254,25 +260,23 @@ pub(super) fn with_values<R>(tensor: &Tensor, f: impl FnOnce(&[f32]) -> Result<R
     }
 }
 
-fn statistics(raw: &[f32], size: Size) -> Statistics {
-    let to = size.to;
-    let sums: Vec<Vec<f32>> = raw
-        .par_chunks(size.output())
-        .map(|raw| {
-            let mut sums = vec![0.0; 2 * to];
-            let (plain, squares) = sums.split_at_mut(to);
-            for raw in raw.chunks_exact(to) {
-                for j in 0..to {
-                    plain[j] += raw[j];
-                    squares[j] += raw[j] * raw[j];
-                }
-            }
-            sums
-        })
-        .collect();
-    let total = add_up(&sums, 2 * to);
+/// Sums and sums of squares of each channel of an image.
+fn moments(raw: &[f32], to: usize) -> Vec<f32> {
+    let mut sums = vec![0.0; 2 * to];
+    let (plain, squares) = sums.split_at_mut(to);
+    for raw in raw.chunks_exact(to) {
+        for j in 0..to {
+            plain[j] += raw[j];
+            squares[j] += raw[j] * raw[j];
+        }
+    }
+    sums
+}
+
+fn statistics(sums: &[Vec<f32>], count: usize, to: usize) -> Statistics {
+    let total = add_up(sums, 2 * to);
     #[expect(clippy::cast_precision_loss, reason = "counts of places")]
-    let count = (raw.len() / to) as f64;
+    let count = count as f64;
     let mut statistics = Statistics::default();
     for j in 0..to {
         let mean = total[j] / count;
@@ -293,17 +297,26 @@ fn add_up(parts: &[Vec<f32>], length: usize) -> Vec<f64> {
     total
 }
 
-fn kernel_gradient(x: &[f32], d: &[f32], size: Size) -> Vec<f32> {
+/// Gradients of the kernel and, with the way `back`, of the input.
+fn convolution(x: &[f32], d: &[f32], back: Option<&Conv>, size: Size) -> (Vec<f32>, Vec<f32>) {
     let images = x.len() / size.input();
     let part = images.div_ceil(PARTS);
+    let of_kernel = KernelGradient::new(size);
+    let mut dx = vec![0.0; if back.is_some() { x.len() } else { 0 }];
+    let mut shares: Vec<&mut [f32]> = dx.chunks_mut(part * size.input()).collect();
+    shares.resize_with(images.div_ceil(part), Default::default);
     let parts: Vec<Vec<f32>> = x
         .par_chunks(part * size.input())
         .zip(d.par_chunks(part * size.output()))
-        .map(|(x, d)| {
+        .zip(shares)
+        .map(|((x, d), dx)| {
             let mut gradient = vec![0.0; 9 * size.from * size.to];
             let images = x.chunks_exact(size.input());
-            for (x, d) in images.zip(d.chunks_exact(size.output())) {
-                conv::add_kernel_gradient(x, d, size, &mut gradient);
+            for (i, (x, d)) in images.zip(d.chunks_exact(size.output())).enumerate() {
+                of_kernel.add(x, d, &mut gradient);
+                if let Some(back) = back {
+                    back.forward(d, &mut dx[i * size.input()..][..size.input()]);
+                }
             }
             gradient
         })
@@ -314,7 +327,7 @@ fn kernel_gradient(x: &[f32], d: &[f32], size: Size) -> Vec<f32> {
             *sum += v;
         }
     }
-    total
+    (total, dx)
 }
 
 fn relu(raw: &[f32], line: &Line, y: &mut [f32]) {
