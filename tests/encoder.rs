@@ -277,6 +277,42 @@ fn too_many_pixels_are_refused_before_they_are_decoded() {
     assert!(strict.prepare(&png(&glyph().into())).is_err());
 }
 
+/// The most memory that this process has ever had, in MiB.
+#[cfg(target_os = "linux")]
+fn peak_memory() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|l| l.starts_with("VmHWM:")).unwrap();
+    let kib: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+    kib / 1024
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_colour_profile_of_zeros_costs_no_more_than_its_file() {
+    // 400 MB of zeros, compressed: the pixels of a large picture are the profile of a small.
+    let mut zeros = Vec::new();
+    let large = bomb(20_000, 20_000, 400_000_000);
+    let mut at = 8;
+    while let Some(length) = large.get(at..at + 4) {
+        let length = u32::from_be_bytes(length.try_into().unwrap()) as usize;
+        if &large[at + 4..at + 8] == b"IDAT" {
+            zeros.extend(&large[at + 8..at + 8 + length]);
+        }
+        at += length + 12;
+    }
+    let mut file = Vec::new();
+    let mut writer = png::Encoder::new(&mut file, 1, 1).write_header().unwrap();
+    let profile = [b"zeros\0\0", &zeros[..]].concat();
+    writer.write_chunk(png::chunk::iCCP, &profile).unwrap();
+    writer.write_image_data(&[0]).unwrap();
+    writer.finish().unwrap();
+    assert!(file.len() < 8 << 20, "{}", file.len());
+    let before = peak_memory();
+    assert!(prepare(&file).as_slice().iter().all(|v| *v == 0.0));
+    let more = peak_memory() - before;
+    assert!(more < 100, "{more} MiB more");
+}
+
 fn weights() -> Weights {
     twindex::training::init::initial(
         Plan {

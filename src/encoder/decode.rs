@@ -64,7 +64,7 @@ pub(super) fn decode<R>(
             if let Some((width, height)) = png_size(file) {
                 check_size(width, height, limits)?;
             }
-            let allowed = decoder_limits(limits);
+            let allowed = header_limits(file, limits);
             pixels(
                 PngDecoder::with_limits(Cursor::new(file), allowed).map_err(corrupt)?,
                 limits,
@@ -132,8 +132,21 @@ fn check_size(width: u32, height: u32, limits: &ImageLimits) -> Result<(), Image
 }
 
 fn decoder_limits(limits: &ImageLimits) -> Limits {
+    allow(limits.max_decoder_bytes)
+}
+
+/// What lies before a PNG's pixels is read by as many threads as there are, so it may cost
+/// what the file does: its chunks, copied as the decoder copies them, and a row of pixels.
+/// A colour profile that inflates beyond that is left out; nothing here looks at it.
+fn header_limits(file: &[u8], limits: &ImageLimits) -> Limits {
+    const ROW_AND_BUFFERS: u64 = 1024 * 1024;
+    let chunks = 3 * file.len() as u64;
+    allow(limits.max_decoder_bytes.min(chunks + ROW_AND_BUFFERS))
+}
+
+fn allow(bytes: u64) -> Limits {
     let mut allowed = Limits::default();
-    allowed.max_alloc = Some(limits.max_decoder_bytes);
+    allowed.max_alloc = Some(bytes);
     allowed
 }
 
