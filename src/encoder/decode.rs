@@ -15,6 +15,8 @@ pub struct ImageLimits {
     pub max_bytes: usize,
     /// Most pixels, width times height.
     pub max_pixels: u64,
+    /// Most columns, and most rows.
+    pub max_side: u32,
     /// Most memory that a decoder may take for itself, in bytes.
     pub max_decoder_bytes: u64,
     /// Images of more pixels than this are decoded one at a time in the whole process,
@@ -27,6 +29,8 @@ impl Default for ImageLimits {
         Self {
             max_bytes: 16 * 1024 * 1024,
             max_pixels: 50_000_000,
+            // JPEG knows no longer side; every row has its cost beside that of its pixels.
+            max_side: 65_535,
             max_decoder_bytes: 512 * 1024 * 1024,
             large_pixels: 4_000_000,
         }
@@ -118,11 +122,12 @@ fn count_of(width: u32, height: u32) -> u64 {
 
 fn check_size(width: u32, height: u32, limits: &ImageLimits) -> Result<(), ImageError> {
     let count = count_of(width, height);
-    if count > limits.max_pixels {
+    if count > limits.max_pixels || width.max(height) > limits.max_side {
         return Err(ImageError::TooManyPixels {
             width,
             height,
             limit: limits.max_pixels,
+            side: limits.max_side,
         });
     }
     if count == 0 {

@@ -60,7 +60,9 @@ pub enum ImageError {
         limit: usize,
     },
     /// The picture is too large, as its header says.
-    #[error("image: {width} x {height} pixels; at most {limit} pixels are allowed")]
+    #[error(
+        "image: {width} x {height} pixels; at most {limit} pixels and {side} a side are allowed"
+    )]
     TooManyPixels {
         /// Columns.
         width: u32,
@@ -68,6 +70,8 @@ pub enum ImageError {
         height: u32,
         /// Most pixels accepted.
         limit: u64,
+        /// Most columns, and most rows, accepted.
+        side: u32,
     },
     /// Neither PNG nor JPEG.
     #[error("image: begins with {begins}; PNG and JPEG are supported")]

@@ -1,10 +1,10 @@
-//! One row of any picture as 16-bit grey.
+//! The pixels of any picture as 16-bit grey.
 
 use image::DynamicImage;
 
 const WHITE: u32 = 65_535;
 
-/// Makes the picture one of the kinds that [`fill_row`] reads.
+/// Makes the picture one of the kinds that [`fill`] reads.
 pub(super) fn readable(picture: DynamicImage) -> DynamicImage {
     use DynamicImage as D;
     match picture {
@@ -20,36 +20,35 @@ pub(super) fn readable(picture: DynamicImage) -> DynamicImage {
     }
 }
 
-/// Fills `row` with the grey values of row `y`: 0 black, 65,535 white; what is transparent
-/// lies on white. Colour counts by luma (ITU-R BT.709).
-pub(super) fn fill_row(picture: &DynamicImage, y: usize, row: &mut [u16]) {
+/// Fills `out` with the grey values of the pixels from the `at`-th on, row after row: 0 black,
+/// 65,535 white; what is transparent lies on white. Colour counts by luma (ITU-R BT.709).
+pub(super) fn fill(picture: &DynamicImage, at: usize, out: &mut [u16]) {
     use DynamicImage as D;
     match picture {
-        D::ImageLuma8(p) => each(p.as_raw(), y, row, |[v]| wide(v)),
-        D::ImageLumaA8(p) => each(p.as_raw(), y, row, |[v, a]| over_white(wide(v), wide(a))),
-        D::ImageRgb8(p) => each(p.as_raw(), y, row, |c| luma(c.map(wide))),
-        D::ImageRgba8(p) => each(p.as_raw(), y, row, |[r, g, b, a]| {
+        D::ImageLuma8(p) => each(p.as_raw(), at, out, |[v]| wide(v)),
+        D::ImageLumaA8(p) => each(p.as_raw(), at, out, |[v, a]| over_white(wide(v), wide(a))),
+        D::ImageRgb8(p) => each(p.as_raw(), at, out, |c| luma(c.map(wide))),
+        D::ImageRgba8(p) => each(p.as_raw(), at, out, |[r, g, b, a]| {
             over_white(luma([r, g, b].map(wide)), wide(a))
         }),
-        D::ImageLuma16(p) => each(p.as_raw(), y, row, |[v]| u32::from(v)),
-        D::ImageLumaA16(p) => each(p.as_raw(), y, row, |[v, a]| over_white(v.into(), a.into())),
-        D::ImageRgb16(p) => each(p.as_raw(), y, row, |c| luma(c.map(u32::from))),
-        D::ImageRgba16(p) => each(p.as_raw(), y, row, |[r, g, b, a]| {
+        D::ImageLuma16(p) => each(p.as_raw(), at, out, |[v]| u32::from(v)),
+        D::ImageLumaA16(p) => each(p.as_raw(), at, out, |[v, a]| over_white(v.into(), a.into())),
+        D::ImageRgb16(p) => each(p.as_raw(), at, out, |c| luma(c.map(u32::from))),
+        D::ImageRgba16(p) => each(p.as_raw(), at, out, |[r, g, b, a]| {
             over_white(luma([r, g, b].map(u32::from)), a.into())
         }),
-        _ => row.fill(u16::MAX),
+        _ => out.fill(u16::MAX),
     }
 }
 
 fn each<T: Copy, const N: usize>(
     samples: &[T],
-    y: usize,
-    row: &mut [u16],
+    at: usize,
+    out: &mut [u16],
     grey: impl Fn([T; N]) -> u32,
 ) {
-    let start = y * row.len() * N;
-    let (pixels, _) = samples[start..start + row.len() * N].as_chunks::<N>();
-    for (out, pixel) in row.iter_mut().zip(pixels) {
+    let (pixels, _) = samples.as_chunks::<N>();
+    for (out, pixel) in out.iter_mut().zip(&pixels[at..]) {
         *out = grey(*pixel).min(WHITE) as u16;
     }
 }

@@ -85,32 +85,21 @@ impl Ink {
 /// Twice the median grey of the border, so that an even count needs no rounding.
 fn border_median(pixels: &DynamicImage) -> i32 {
     let (width, height) = (pixels.width() as usize, pixels.height() as usize);
-    let mut row = vec![0; width];
-    let mut border = Vec::with_capacity(2 * (width + height));
-    for y in 0..height {
-        if y == 0 || y + 1 == height {
-            grey::fill_row(pixels, y, &mut row);
-            border.extend_from_slice(&row);
-        } else if let Some((first, last)) = edges(pixels, y) {
-            border.push(first);
-            border.push(last);
-        }
+    let mut border = vec![0; 2 * width];
+    let (first, last) = border.split_at_mut(width);
+    grey::fill(pixels, 0, first);
+    grey::fill(pixels, (height - 1) * width, last);
+    for y in 1..height.max(2) - 1 {
+        let mut ends = [0; 2];
+        grey::fill(pixels, y * width, &mut ends[..1]);
+        grey::fill(pixels, (y + 1) * width - 1, &mut ends[1..]);
+        border.extend(ends);
     }
     let middle = border.len() / 2;
-    let even = border.len() % 2 == 0;
+    let even = border.len().is_multiple_of(2);
     let (lower, upper, _) = border.select_nth_unstable(middle);
     let below = lower.iter().max().filter(|_| even).unwrap_or(upper);
     i32::from(*below) + i32::from(*upper)
-}
-
-fn edges(pixels: &DynamicImage, y: usize) -> Option<(u16, u16)> {
-    let y = u32::try_from(y).ok()?;
-    let grey_at = |x: u32| {
-        let mut one = [0];
-        grey::fill_row(&pixels.crop_imm(x, y, 1, 1), 0, &mut one);
-        one[0]
-    };
-    Some((grey_at(0), grey_at(pixels.width() - 1)))
 }
 
 /// Which source pixels a cell of the grid covers along one axis, and how much of each.
@@ -154,7 +143,7 @@ fn shrink(pixels: &DynamicImage, background: i32) -> Vec<f32> {
     let mut grid = vec![0.0; GRID * GRID];
     let mut first = 0;
     for y in 0..height {
-        grey::fill_row(pixels, y, &mut row);
+        grey::fill(pixels, y * width, &mut row);
         for (ink, grey) in ink.iter_mut().zip(&row) {
             #[expect(clippy::cast_precision_loss, reason = "17 bits")]
             let difference = (background - 2 * i32::from(*grey)) as f32;
