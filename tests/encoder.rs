@@ -154,6 +154,33 @@ fn every_kind_of_pixel_is_read() {
 }
 
 #[test]
+fn white_ink_on_nothing_is_read_as_ink() {
+    let glyph = glyph();
+    let turned = image::imageops::rotate180(&glyph);
+    for glyph in [glyph, turned] {
+        let expected = prepare(&png(&glyph.clone().into()));
+        let white = RgbaImage::from_fn(90, 70, |x, y| {
+            let [v] = glyph.get_pixel(x, y).0;
+            Rgba([255, 255, 255, 255 - v])
+        });
+        assert!(near(&prepare(&png(&white.into())), &expected, 1e-4));
+        // A page with a margin of nothing is still a page: the margin is white as well.
+        let page = RgbaImage::from_fn(110, 90, |x, y| {
+            let within = (10..100).contains(&x) && (10..80).contains(&y);
+            let [v] = if within {
+                glyph.get_pixel(x - 10, y - 10).0
+            } else {
+                [255]
+            };
+            Rgba([v, v, v, if within { 255 } else { 0 }])
+        });
+        let mut opaque = page.clone();
+        opaque.pixels_mut().for_each(|p| p.0[3] = 255);
+        assert_eq!(prepare(&png(&page.into())), prepare(&png(&opaque.into())));
+    }
+}
+
+#[test]
 fn palettes_and_single_bits_are_read() {
     let glyph = glyph();
     let expected = prepare(&png(&glyph.clone().into()));

@@ -3,11 +3,12 @@
 //! The background is the median of the picture's border; ink is how far a pixel is from
 //! it, positive towards the side where most of the picture's ink lies. So black on white
 //! and white on black give the same numbers. A picture that is not square is centred on a
-//! square of background.
+//! square of background. What is transparent lies on white, or on black where on white
+//! nothing could be seen.
 
+use super::ImageError;
 use super::decode::{ImageLimits, Picture, decode};
-use super::{ImageError, grey};
-use image::DynamicImage;
+use super::grey::Grey;
 use image::metadata::Orientation;
 
 /// Rows and columns of an [`Ink`].
@@ -69,7 +70,7 @@ impl Ink {
     }
 
     fn of(picture: Picture) -> Self {
-        let pixels = grey::readable(picture.pixels);
+        let pixels = Grey::of(picture.pixels, FAINTEST);
         let background = border_median(&pixels);
         let mut ink = shrink(&pixels, background);
         let sum: f32 = ink.iter().sum();
@@ -83,16 +84,16 @@ impl Ink {
 }
 
 /// Twice the median grey of the border, so that an even count needs no rounding.
-fn border_median(pixels: &DynamicImage) -> i32 {
-    let (width, height) = (pixels.width() as usize, pixels.height() as usize);
+fn border_median(pixels: &Grey) -> i32 {
+    let (width, height) = (pixels.width(), pixels.height());
     let mut border = vec![0; 2 * width];
     let (first, last) = border.split_at_mut(width);
-    grey::fill(pixels, 0, first);
-    grey::fill(pixels, (height - 1) * width, last);
+    pixels.fill(0, first);
+    pixels.fill((height - 1) * width, last);
     for y in 1..height.max(2) - 1 {
         let mut ends = [0; 2];
-        grey::fill(pixels, y * width, &mut ends[..1]);
-        grey::fill(pixels, (y + 1) * width - 1, &mut ends[1..]);
+        pixels.fill(y * width, &mut ends[..1]);
+        pixels.fill((y + 1) * width - 1, &mut ends[1..]);
         border.extend(ends);
     }
     let middle = border.len() / 2;
@@ -133,8 +134,8 @@ fn covers(of: usize, square: usize) -> Vec<Cover> {
 }
 
 /// Area average onto the grid of `background - grey`, in -1..=1: dark ink is positive.
-fn shrink(pixels: &DynamicImage, background: i32) -> Vec<f32> {
-    let (width, height) = (pixels.width() as usize, pixels.height() as usize);
+fn shrink(pixels: &Grey, background: i32) -> Vec<f32> {
+    let (width, height) = (pixels.width(), pixels.height());
     let square = width.max(height);
     let (across, down) = (covers(width, square), covers(height, square));
     let mut row = vec![0; width];
@@ -143,7 +144,7 @@ fn shrink(pixels: &DynamicImage, background: i32) -> Vec<f32> {
     let mut grid = vec![0.0; GRID * GRID];
     let mut first = 0;
     for y in 0..height {
-        grey::fill(pixels, y * width, &mut row);
+        pixels.fill(y * width, &mut row);
         for (ink, grey) in ink.iter_mut().zip(&row) {
             #[expect(clippy::cast_precision_loss, reason = "17 bits")]
             let difference = (background - 2 * i32::from(*grey)) as f32;
