@@ -177,19 +177,7 @@ impl Drop for Pool {
 
 /// Decodes and embeds a batch, and answers each job.
 fn work(encoder: &Encoder, jobs: Vec<Job>) {
-    let mut waiting = Vec::with_capacity(jobs.len());
-    let mut images: Vec<Prepared> = Vec::with_capacity(jobs.len());
-    for mut job in jobs {
-        // The queue has room again as soon as the job is no longer in it.
-        drop(job.place.split(1));
-        match encoder.prepare(&job.image) {
-            Ok(image) => {
-                images.push(image);
-                waiting.push(job);
-            }
-            Err(error) => job.done(Err(error.into())),
-        }
-    }
+    let (waiting, images): (Vec<Job>, Vec<Prepared>) = decode(encoder, jobs).into_iter().unzip();
     let failed = match catch_unwind(AssertUnwindSafe(|| encoder.embed(&images))) {
         Ok(Ok(embeddings)) => {
             for (job, embedding) in waiting.into_iter().zip(embeddings) {
@@ -203,6 +191,25 @@ fn work(encoder: &Encoder, jobs: Vec<Job>) {
     for job in waiting {
         job.done(Err(PoolError::Failed(failed.clone())));
     }
+}
+
+/// Decodes what someone still waits for; who is refused is answered, who is gone is left out.
+fn decode(encoder: &Encoder, jobs: Vec<Job>) -> Vec<(Job, Prepared)> {
+    let mut ready = Vec::with_capacity(jobs.len());
+    for mut job in jobs {
+        // The queue has room again as soon as the job is no longer in it.
+        drop(job.place.split(1));
+        if job.answer.is_closed() {
+            continue;
+        }
+        match encoder.prepare(&job.image) {
+            Ok(image) => ready.push((job, image)),
+            Err(error) => job.done(Err(error.into())),
+        }
+    }
+    // Large images take seconds; callers went away meanwhile.
+    ready.retain(|(job, _)| !job.answer.is_closed());
+    ready
 }
 
 struct Unpark(Thread);
@@ -222,5 +229,36 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
             Poll::Ready(value) => return value,
             Poll::Pending => thread::park(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_caller_gone_after_its_job_was_taken_costs_nothing() {
+        let places = Arc::new(Semaphore::new(3));
+        let mut png = std::io::Cursor::new(Vec::new());
+        image::GrayImage::new(8, 8)
+            .write_to(&mut png, image::ImageFormat::Png)
+            .unwrap();
+        let image = Bytes::from(png.into_inner());
+        let (jobs, mut answers): (Vec<_>, Vec<_>) = (0..3)
+            .map(|_| {
+                let (answer, answered) = oneshot::channel();
+                let place = Arc::clone(&places).try_acquire_owned().unwrap();
+                let image = image.clone();
+                let job = Job {
+                    image,
+                    answer,
+                    place,
+                };
+                (job, answered)
+            })
+            .unzip();
+        drop(answers.remove(1));
+        let ready = decode(&Encoder::bundled().unwrap(), jobs);
+        assert_eq!((ready.len(), places.available_permits()), (2, 3));
     }
 }
