@@ -126,8 +126,8 @@ pub fn run(args: &Args, out: &Output) -> Result<(), CliError> {
 }
 
 fn embedded(encoder: &Encoder, data: &Path, out: &Output) -> Result<Vec<Embedded>, CliError> {
-    let folder = Folder::open(data).map_err(EvalError::from)?;
-    let bar = Bar::new(out, "embedding", folder.len() as u64);
+    let folder = Folder::open_whole(data).map_err(EvalError::from)?;
+    let bar = Bar::new(out, "embedding", folder.labelled() as u64);
     let classes = embed_folder(encoder, &folder, &|n| bar.add(n as u64))?;
     bar.finish();
     Ok(classes)

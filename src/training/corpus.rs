@@ -31,7 +31,7 @@ impl Corpus {
     /// # Errors
     /// A folder or file that cannot be read, or an image that is refused.
     pub fn open(folder: &Path, limits: &ImageLimits) -> Result<Self, TrainError> {
-        let folder = Folder::open(folder)?;
+        let folder = Folder::open_whole(folder)?;
         let classes = folder
             .classes()
             .par_iter()

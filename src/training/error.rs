@@ -78,7 +78,7 @@ impl From<DataError> for TrainError {
     fn from(error: DataError) -> Self {
         match error {
             DataError::Read { path, source } => Self::Io { path, source },
-            DataError::Empty(_) => Self::Data(error.to_string()),
+            DataError::Empty(_) | DataError::Refused(_) => Self::Data(error.to_string()),
         }
     }
 }

@@ -125,7 +125,8 @@ pub fn embed_folder(
     folder: &Folder,
     progress: &(dyn Fn(usize) + Sync),
 ) -> Result<Vec<Embedded>, EvalError> {
-    let files: Vec<PathBuf> = folder.files().map(|f| f.path).collect();
+    let files = folder.classes().iter().flat_map(|class| &class.images);
+    let files: Vec<PathBuf> = files.cloned().collect();
     let mut vectors = embed_files(encoder, &files, progress)?.into_iter();
     let classes = folder.classes().iter().map(|class| Embedded {
         parent: class.parent.clone(),
