@@ -9,6 +9,7 @@
     reason = "matrices by their elements, places by their coordinates"
 )]
 
+use super::corpus::INK;
 use super::random::Random;
 use crate::encoder::{GRID, SIDE};
 
@@ -29,10 +30,10 @@ struct Warp {
     elastic: [[f32; KNOTS * KNOTS]; 2],
 }
 
-/// A variation of `source` (64 x 64, a value of 127 is ink of 1), turned one of eight
+/// A variation of `source` (64 x 64, [`INK`] is ink of 1), turned one of eight
 /// ways: 32 x 32 numbers in -1..=1.
 #[must_use]
-pub fn vary(source: &[i8], turn: usize, random: &mut Random) -> Vec<f32> {
+pub fn vary(source: &[i16], turn: usize, random: &mut Random) -> Vec<f32> {
     let warp = Warp::random(turn, random);
     let mut image = warp.apply(source);
     let blend = random.unit() * THICKEN;
@@ -46,7 +47,7 @@ pub fn vary(source: &[i8], turn: usize, random: &mut Random) -> Vec<f32> {
 
 /// `source` turned and otherwise as it is.
 #[must_use]
-pub fn plain(source: &[i8], turn: usize) -> Vec<f32> {
+pub fn plain(source: &[i16], turn: usize) -> Vec<f32> {
     Warp {
         matrix: turned(turn),
         shift: [0.0; 2],
@@ -97,7 +98,7 @@ impl Warp {
     }
 
     #[expect(clippy::cast_precision_loss, reason = "grid coordinates")]
-    fn apply(&self, source: &[i8]) -> Vec<f32> {
+    fn apply(&self, source: &[i16]) -> Vec<f32> {
         let [a, b, c, d] = self.matrix;
         let centre = |i: usize| (2 * i + 1) as f32 / SIDE as f32 - 1.0;
         let pixel = |v: f32| ((v + 1.0) * GRID as f32 - 1.0) / 2.0;
@@ -164,7 +165,7 @@ fn dot(a: [f32; KNOTS], b: [f32; KNOTS]) -> f32 {
     clippy::cast_precision_loss,
     reason = "checked to lie on the grid"
 )]
-fn sample(source: &[i8], x: f32, y: f32) -> f32 {
+fn sample(source: &[i16], x: f32, y: f32) -> f32 {
     const LAST: f32 = GRID as f32;
     if !(x > -1.0 && x < LAST && y > -1.0 && y < LAST) {
         return 0.0;
@@ -181,7 +182,7 @@ fn sample(source: &[i8], x: f32, y: f32) -> f32 {
     };
     let top = at(upper, left) * (1.0 - fx) + at(upper, left + 1) * fx;
     let bottom = at(upper + 1, left) * (1.0 - fx) + at(upper + 1, left + 1) * fx;
-    (top * (1.0 - fy) + bottom * fy) / 127.0
+    (top * (1.0 - fy) + bottom * fy) / INK
 }
 
 /// Blends every place with the largest of its 3x3 surroundings.
@@ -230,7 +231,7 @@ mod tests {
     fn what_moves_nothing_gives_what_serving_sees() {
         let ink = page(|x, y| (20..60).contains(&x) && (y == 40 || x + y == 70));
         let trained = plain(&drawing(&ink), 0);
-        assert!(near(&trained, ink.prepare().as_slice(), 0.5 / 127.0 + 1e-6));
+        assert!(near(&trained, ink.prepare().as_slice(), 0.5 / INK + 1e-6));
     }
 
     #[test]

@@ -5,9 +5,13 @@ use super::dataset::Folder;
 use crate::encoder::{GRID, ImageLimits, Ink, Prepared, SIDE};
 use rayon::prelude::*;
 use std::path::Path;
+use std::sync::Arc;
 
-/// A drawing, 64 x 64; 127 is ink of 1.
-pub type Drawing = Box<[i8]>;
+/// A drawing, 64 x 64; [`INK`] is ink of 1. Shared, since classes are put aside by cloning.
+pub type Drawing = Arc<[i16]>;
+
+/// How an ink of 1 is kept: rounded to less than 1/200 of an 8-bit grey level.
+pub const INK: f32 = 32_767.0;
 
 /// The drawings of one class.
 #[derive(Debug, Clone)]
@@ -64,7 +68,7 @@ impl Corpus {
         for class in &self.classes {
             hasher.update(class.label.as_bytes());
             for drawing in &class.drawings {
-                let bytes: Vec<u8> = drawing.iter().map(|v| v.cast_unsigned()).collect();
+                let bytes: Vec<u8> = drawing.iter().flat_map(|v| v.to_le_bytes()).collect();
                 hasher.update(&bytes);
             }
         }
@@ -72,13 +76,13 @@ impl Corpus {
     }
 }
 
-/// Keeps an ink in a quarter of the memory.
+/// Keeps an ink in half the memory: 158 MB for the 19,280 drawings of Omniglot's background.
 #[must_use]
 pub fn drawing(ink: &Ink) -> Drawing {
     #[expect(clippy::cast_possible_truncation, reason = "ink is within -1..=1")]
     ink.as_slice()
         .iter()
-        .map(|v| (v * 127.0).round() as i8)
+        .map(|v| (v * INK).round() as i16)
         .collect()
 }
 
