@@ -99,6 +99,7 @@ pub fn run(args: &Args, out: &Output) -> Result<(), CliError> {
                 within_parent: *within_parent,
                 seed: args.seed,
             };
+            task.check()?;
             let rate = nway::run(&embedded(&encoder, data, out)?, &task)?;
             (rate_json(&rate), vec![rate_row("error", &rate)])
         }

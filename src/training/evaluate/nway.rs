@@ -8,13 +8,14 @@ use super::stats::Rate;
 use super::{Embedded, EvalError, cosine, parameter};
 use crate::training::random::Random;
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 /// What a trial is.
 #[derive(Debug, Clone, Copy)]
 pub struct Task {
-    /// Classes, at least 2.
+    /// Classes, 2 to 100,000.
     pub ways: usize,
-    /// Examples of each, at least 1.
+    /// Examples of each, 1 to 100,000.
     pub shots: usize,
     /// Trials, 1 to 10 million.
     pub trials: u64,
@@ -24,25 +25,24 @@ pub struct Task {
     pub seed: u64,
 }
 
+impl Task {
+    /// Checks the ranges.
+    ///
+    /// # Errors
+    /// A parameter out of range.
+    pub fn check(&self) -> Result<(), EvalError> {
+        within("ways", self.ways as u64, 2..=100_000)?;
+        within("shots", self.shots as u64, 1..=100_000)?;
+        within("trials", self.trials, 1..=10_000_000)
+    }
+}
+
 /// Runs the trials.
 ///
 /// # Errors
 /// A parameter out of range, or too few classes or images for it.
 pub fn run(classes: &[Embedded], task: &Task) -> Result<Rate, EvalError> {
-    if task.ways < 2 {
-        return Err(parameter(
-            "ways",
-            task.ways.to_string(),
-            "at least 2 are needed",
-        ));
-    }
-    if task.shots == 0 {
-        return Err(parameter("shots", "0", "at least 1 is needed"));
-    }
-    if !(1..=10_000_000).contains(&task.trials) {
-        let was = task.trials.to_string();
-        return Err(parameter("trials", was, "1 to 10000000 are allowed"));
-    }
+    task.check()?;
     let mut groups: BTreeMap<&str, Vec<&Embedded>> = BTreeMap::new();
     for class in classes.iter().filter(|c| c.vectors.len() > task.shots) {
         let group = if task.within_parent {
@@ -72,6 +72,14 @@ pub fn run(classes: &[Embedded], task: &Task) -> Result<Rate, EvalError> {
         errors: (0..task.trials).filter(failed).count() as u64,
         trials: task.trials,
     })
+}
+
+fn within(field: &'static str, was: u64, allowed: RangeInclusive<u64>) -> Result<(), EvalError> {
+    if allowed.contains(&was) {
+        return Ok(());
+    }
+    let allowed = format!("{} to {} are allowed", allowed.start(), allowed.end());
+    Err(parameter(field, was.to_string(), allowed))
 }
 
 fn fails(groups: &[Vec<&Embedded>], task: &Task, random: &mut Random) -> bool {
@@ -117,12 +125,24 @@ mod tests {
         assert_eq!(run(&apart, &task).unwrap().errors, 0);
         let alike = classes(&[[1.0, 0.0], [1.0, 0.0]]);
         assert_eq!(run(&alike, &task).unwrap().errors, 50);
-        for bad in [
-            Task { ways: 4, ..task },
-            Task { shots: 3, ..task },
-            Task { trials: 0, ..task },
+        let most = usize::MAX;
+        for (bad, field) in [
+            (Task { ways: 4, ..task }, "ways: 4; "),
+            (Task { shots: 3, ..task }, "ways: 2; "),
+            (Task { ways: 1, ..task }, "ways: 1; 2 to 100000 are"),
+            (Task { ways: most, ..task }, "ways: 18446744073709551615; "),
+            (Task { shots: 0, ..task }, "shots: 0; 1 to 100000 are"),
+            (
+                Task {
+                    shots: most,
+                    ..task
+                },
+                "shots: 18446744073709551615; ",
+            ),
+            (Task { trials: 0, ..task }, "trials: 0; 1 to 10000000 are"),
         ] {
-            assert!(run(&apart, &bad).is_err());
+            let told = run(&apart, &bad).unwrap_err().to_string();
+            assert!(told.starts_with(field), "{told}");
         }
     }
 }
