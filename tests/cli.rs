@@ -317,6 +317,7 @@ fn encoders_are_trained_and_measured() {
     for bad in [
         &["--ways", "25"][..],
         &["--shots", "6"],
+        &["--shots", "18446744073709551615"],
         &["--trials", "0"],
         &["--ways", "1"],
     ] {
@@ -357,6 +358,13 @@ fn the_published_runs_are_read_as_published() {
     assert!(result["error_rate"].as_f64().unwrap() <= 0.15, "{result}");
     assert_eq!(result["runs"].as_array().unwrap().len(), 2);
     assert!(text(&["eval", "oneshot", "--runs", runs]).contains("run02"));
+    // A test image that two classes are equally near to is no success.
+    for n in 0..20 {
+        let class = dir.path().join(format!("run02/training/class{n:02}.png"));
+        alphabet.draw(0, 2).save(class).unwrap();
+    }
+    let tied = json(&["eval", "oneshot", "--runs", runs]);
+    assert_eq!(tied["runs"][1]["error_rate"], 1.0);
     std::fs::write(dir.path().join("run01/class_labels.txt"), "one word\n").unwrap();
     assert_eq!(code(&["eval", "oneshot", "--runs", runs]), 5);
 }

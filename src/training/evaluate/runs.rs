@@ -1,7 +1,8 @@
 //! The one-shot runs as published with Omniglot (Lake et al. 2015).
 //!
 //! `DIR/runNN/class_labels.txt` names on each line a test image and the training image of its
-//! class, relative to DIR. A trial asks which of the run's training images is nearest.
+//! class, relative to DIR. A trial fails unless that of the run's training images is nearest;
+//! a tie fails.
 
 use super::stats::Rate;
 use super::{EvalError, cosine, embed_files, parameter};
@@ -80,9 +81,10 @@ fn one(encoder: &Encoder, dir: &Path, folder: &Path) -> Result<Run, EvalError> {
     let enrolled = embed_files(encoder, &training, &|_| {})?;
     let probes = embed_files(encoder, &tests, &|_| {})?;
     let wrong = pairs.iter().zip(&probes).filter(|((_, own), probe)| {
-        let nearest = training.iter().zip(&enrolled);
-        let nearest = nearest.max_by(|a, b| cosine(probe, a.1).total_cmp(&cosine(probe, b.1)));
-        nearest.is_none_or(|(path, _)| path != own)
+        let right = training.iter().position(|t| t == own);
+        let similar: Vec<f32> = enrolled.iter().map(|e| cosine(probe, e)).collect();
+        let beaten = |right| (0..similar.len()).any(|i| i != right && similar[i] >= similar[right]);
+        right.is_none_or(beaten)
     });
     Ok(Run {
         name: folder
