@@ -10,7 +10,7 @@ use std::time::Duration;
 pub struct TrainOptions {
     /// Folder of classes: every folder below it that holds images is one.
     pub data: PathBuf,
-    /// The weights file to write; its card goes beside it as `.json`.
+    /// The weights file to write, not `.json`: its card goes beside it under that name.
     pub out: PathBuf,
     /// How long to train, in minutes, above 0 up to a week. The learning rate follows the
     /// clock: two runs of one seed see the same batches, but on machines of different speed
@@ -81,6 +81,15 @@ impl TrainOptions {
                 allowed,
             })
         };
+        let extension = self.out.extension().unwrap_or_default();
+        if extension.eq_ignore_ascii_case("json") {
+            let was = self.out.display().to_string();
+            return refuse(
+                "out",
+                was,
+                "the card goes there: name the weights otherwise",
+            );
+        }
         if !(self.minutes > 0.0 && self.minutes <= 7.0 * 24.0 * 60.0) {
             let was = self.minutes.to_string();
             return refuse("minutes", was, "above 0 up to 10080 are allowed");
