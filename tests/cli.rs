@@ -278,6 +278,8 @@ fn encoders_are_trained_and_measured() {
         (&trained["steps"], &trained["seed"]),
         (&3.into(), &5.into())
     );
+    let nowhere = ["train", "--data", "/nowhere", "--out", model];
+    assert_eq!(code(&nowhere), 5);
     let nway = |more: &[&str]| {
         json(&[&["eval", "nway", "--data", &data, "--trials", "200"], more].concat())
     };
@@ -330,6 +332,67 @@ fn encoders_are_trained_and_measured() {
             "{told}"
         );
     }
+}
+
+#[test]
+fn a_card_tells_how_to_make_it_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = glyphs(&dir.path().join("images"), 24, 6);
+    let model = dir.path().join("own.safetensors");
+    let card = || -> Value {
+        serde_json::from_slice(&std::fs::read(model.with_extension("json")).unwrap()).unwrap()
+    };
+    let trained = json(&[
+        "train",
+        "--data",
+        &data,
+        "--out",
+        model.to_str().unwrap(),
+        "--steps",
+        "2",
+        "--loss",
+        "triplet",
+        "--held-out",
+        "0.25",
+        "--measure",
+        &data,
+        "--data-note",
+        "the hand's own",
+        "--licence",
+        "CC0",
+    ]);
+    let first = card();
+    assert_eq!(
+        first["data"],
+        "images: 18 classes, 108 images; the hand's own"
+    );
+    assert_eq!(first["licence"], "CC0");
+    assert_eq!(
+        (
+            &first["measured"][0]["trials"],
+            &first["measured"][0]["seed"]
+        ),
+        (&20_000.into(), &7.into())
+    );
+    let again = first["reproduce"].as_str().unwrap();
+    let bin = Path::new(BINARY).parent().unwrap().to_str().unwrap();
+    let mut shell = Command::new("sh");
+    let path = format!("{bin}:{}", std::env::var("PATH").unwrap());
+    let output = shell
+        .args(["-c", &format!("{again} --json")])
+        .env("PATH", path)
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{again}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let retrained: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(retrained["model"], trained["model"]);
+    let mut second = card();
+    second["training"]["minutes"] = first["training"]["minutes"].clone();
+    assert_eq!(second, first);
 }
 
 #[test]

@@ -6,6 +6,8 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use twindex::encoder::{Encoder, Plan};
+use twindex::training::dataset::Folder;
+use twindex::training::evaluate::{embed_folder, nway};
 use twindex::training::{Loss, TrainError, TrainOptions, Trained, train};
 
 /// Ten classes of six drawings: a bar and a box, each class its own way, shaken a little.
@@ -141,10 +143,62 @@ fn training_goes_on_from_given_weights_and_measures() {
     assert_eq!(trained.encoder.card().training.classes, 6);
     // Four classes are too few for 20 ways; ten are enough for 5.
     assert_eq!(trained.held_out, None);
-    let measured = &trained.encoder.card().measured;
-    assert_eq!(measured.len(), 1);
-    assert_eq!(measured[0].trials, 20_000);
-    assert!((0.0..0.9).contains(&measured[0].error));
+    let [measured] = &trained.encoder.card().measured[..] else {
+        panic!("{:?}", trained.encoder.card().measured);
+    };
+    assert_eq!((measured.trials, measured.seed), (20_000, more.seed));
+    assert_eq!(measured.data, "data: 10 classes, 60 images");
+    // The figure is what an evaluation of the written file tells.
+    let folder = Folder::open(&room.path().join("data")).unwrap();
+    let written = Encoder::load(&more.out).unwrap();
+    let task = nway::Task {
+        ways: 5,
+        shots: 1,
+        trials: measured.trials,
+        within_parent: false,
+        seed: measured.seed,
+    };
+    let rate = nway::run(&embed_folder(&written, &folder, &|_| ()).unwrap(), &task).unwrap();
+    assert_eq!(measured.error, rate.rate());
+}
+
+#[test]
+fn weights_that_cannot_be_measured_are_kept() {
+    let room = room();
+    let measure = room.path().join("measure");
+    draw(&measure);
+    std::fs::write(measure.join("alphabet0/glyph0/z.png"), b"junk").unwrap();
+    let options = TrainOptions {
+        measure: Some(measure),
+        ..options(room.path(), "x.safetensors", 1)
+    };
+    let refused = run(&options).unwrap_err();
+    assert!(matches!(refused, TrainError::Measure(_)), "{refused}");
+    assert!(Encoder::load(&options.out).is_ok());
+}
+
+#[test]
+fn what_would_fail_at_the_end_fails_at_the_start() {
+    let room = room();
+    let good = options(room.path(), "x.safetensors", 1);
+    let wrong = |change: &dyn Fn(&mut TrainOptions)| {
+        let mut options = good.clone();
+        change(&mut options);
+        let step = |_: &twindex::training::Progress| panic!("it learns");
+        let refused = train(&options, &step, &AtomicBool::new(false));
+        refused.unwrap_err().to_string()
+    };
+    assert!(wrong(&|o| o.out = room.path().join("x.json")).starts_with("out: "));
+    let nowhere = room.path().join("none/x.safetensors");
+    let told = wrong(&|o| o.out.clone_from(&nowhere));
+    assert!(told.starts_with(nowhere.to_str().unwrap()), "{told}");
+    assert!(wrong(&|o| o.out = room.path().to_owned()).contains("directory"));
+    assert!(wrong(&|o| o.measure = Some("/nowhere".into())).starts_with("/nowhere: "));
+    let alone = room.path().join("data/alphabet0/glyph0");
+    let told = wrong(&|o| o.measure = Some(alone.clone()));
+    assert!(told.contains("0 classes of 2 images"), "{told}");
+    let left = std::fs::read_dir(room.path()).unwrap().count();
+    assert_eq!(left, 1, "only the data");
 }
 
 #[test]

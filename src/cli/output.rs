@@ -100,6 +100,17 @@ impl Output {
     }
 }
 
+/// The word as a shell reads it.
+#[must_use]
+pub fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:,=@%+".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
 /// Writes to standard output; whoever stops reading has read enough.
 fn write(text: &str) -> Result<(), CliError> {
     let mut out = io::stdout().lock();

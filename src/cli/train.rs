@@ -1,9 +1,11 @@
 //! `twindex train`: an encoder from a folder of labelled images.
 
 use super::error::CliError;
-use super::output::Output;
+use super::output::{Output, quoted};
+use crate::training::evaluate::EvalError;
 use crate::training::{Loss, Progress, TrainError, TrainOptions, train};
 use serde_json::json;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -36,6 +38,12 @@ pub struct Args {
     /// Folder of classes to measure the finished encoder on, for its card
     #[arg(long, value_name = "DIR")]
     measure: Option<PathBuf>,
+    /// What the card says of the data beside their name and number
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    data_note: String,
+    /// The data's licence and source, for the card
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    licence: String,
     /// Share of the classes kept aside to see how the training does, 0 to 0.5
     #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
     held_out: f64,
@@ -56,6 +64,9 @@ pub fn run(args: &Args, out: &Output) -> Result<(), CliError> {
     options.loss = args.loss;
     options.measure.clone_from(&args.measure);
     options.held_out = args.held_out;
+    options.data_note.clone_from(&args.data_note);
+    options.licence.clone_from(&args.licence);
+    options.reproduce = command(args);
     options.resume = !args.fresh;
 
     let cancel = Arc::new(AtomicBool::new(false));
@@ -91,6 +102,35 @@ pub fn run(args: &Args, out: &Output) -> Result<(), CliError> {
     ))
 }
 
+/// The command that does the same again, for a shell: what the result depends on.
+fn command(args: &Args) -> String {
+    let mut words = vec!["twindex".to_owned(), "train".to_owned()];
+    let mut option = |name: &str, value: String| words.extend([name.to_owned(), quoted(&value)]);
+    option("--data", args.data.display().to_string());
+    option("--out", args.out.display().to_string());
+    match args.steps {
+        Some(steps) => option("--steps", steps.to_string()),
+        None => option("--minutes", args.minutes.to_string()),
+    }
+    option("--seed", args.seed.to_string());
+    option("--loss", args.loss.to_string());
+    if args.held_out > 0.0 {
+        option("--held-out", args.held_out.to_string());
+    }
+    if let Some(folder) = &args.measure {
+        option("--measure", folder.display().to_string());
+    }
+    for (name, text) in [
+        ("--data-note", &args.data_note),
+        ("--licence", &args.licence),
+    ] {
+        if !text.is_empty() {
+            option(name, text.clone());
+        }
+    }
+    words.join(" ")
+}
+
 fn line(p: &Progress) -> String {
     let held_out = p.held_out.map_or_else(String::new, |e| {
         format!(
@@ -113,6 +153,16 @@ fn failure(error: &TrainError) -> CliError {
     match error {
         TrainError::Cancelled { .. } => {
             CliError::interrupted(text).with_hint("the same command goes on from there")
+        }
+        TrainError::Measure(why) => {
+            let error = match why {
+                EvalError::Encoder(_) => CliError::failed(text),
+                _ => CliError::invalid(text),
+            };
+            error.with_hint("the weights are written; their card has no figures yet")
+        }
+        TrainError::Io { source, .. } if source.kind() == ErrorKind::NotFound => {
+            CliError::invalid(text)
         }
         TrainError::Option { .. } | TrainError::Data(_) => CliError::invalid(text),
         _ => CliError::failed(text),

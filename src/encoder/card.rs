@@ -76,6 +76,9 @@ pub struct Measured {
     pub error: f64,
     /// How many trials.
     pub trials: u64,
+    /// The seed of what they draw.
+    #[serde(default)]
+    pub seed: u64,
 }
 
 /// How a model was trained.
@@ -123,7 +126,8 @@ pub struct Card {
     /// How it was trained.
     #[serde(default)]
     pub training: Training,
-    /// The command that makes it again.
+    /// The command that makes it again: the same weights if it counts steps, weights of like
+    /// quality if it goes by the clock.
     #[serde(default)]
     pub reproduce: String,
     /// Measured errors.

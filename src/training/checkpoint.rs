@@ -125,10 +125,24 @@ pub fn read(
     Ok(Some((weights, moments, position)))
 }
 
-/// Replaces a file: afterwards either the old or the new contents are there, whole.
-pub(super) fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+/// Tries whether [`replace`] will be able to write there.
+pub(super) fn try_place(path: &Path) -> std::io::Result<()> {
+    if path.is_dir() {
+        return Err(ErrorKind::IsADirectory.into());
+    }
+    File::create(aside(path))?;
+    std::fs::remove_file(aside(path))
+}
+
+fn aside(path: &Path) -> PathBuf {
     let mut aside = path.as_os_str().to_owned();
     aside.push(".new");
+    aside.into()
+}
+
+/// Replaces a file: afterwards either the old or the new contents are there, whole.
+pub(super) fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let aside = aside(path);
     let mut file = File::create(&aside)?;
     file.write_all(bytes)?;
     file.sync_all()?;

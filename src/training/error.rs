@@ -1,6 +1,7 @@
 //! What can go wrong in a training.
 
 use super::dataset::DataError;
+use super::evaluate::EvalError;
 use crate::encoder;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -51,6 +52,9 @@ pub enum TrainError {
         /// Steps taken.
         step: u64,
     },
+    /// The weights are written, but could not be measured.
+    #[error("measuring: {0}")]
+    Measure(#[from] EvalError),
     /// The threads could not be started.
     #[error("threads: {0}")]
     Threads(String),

@@ -1,11 +1,14 @@
 //! One-shot classification error, as a training reports it; the protocol is that of
 //! [`super::evaluate::nway`].
 
+use super::TrainError;
 use super::corpus::{Class, prepared};
-use super::evaluate::Embedded;
+use super::dataset::Folder;
 use super::evaluate::nway::{Task, run};
+use super::evaluate::{Embedded, EvalError, embed_folder};
 use crate::encoder::{Encoder, Error, Measured, Prepared};
 use rayon::prelude::*;
+use std::path::Path;
 
 /// Embeds all drawings, class by class, on all threads.
 ///
@@ -48,30 +51,52 @@ fn rate(
     run(classes, &task).ok().map(|rate| rate.rate())
 }
 
-/// What a card says of an encoder: 5 and 20 ways over all classes, and 20 ways within a
-/// parent folder (an alphabet).
+/// What [`measure`] asks for: ways, whether within a parent folder, the task's name.
+const TASKS: [(usize, bool, &str); 3] = [
+    (20, false, "20-way one-shot, classes at random"),
+    (5, false, "5-way one-shot, classes at random"),
+    (20, true, "20-way one-shot, classes of one parent folder"),
+];
+
+/// Opens a folder for [`measure`].
 ///
 /// # Errors
-/// As [`Encoder::embed`].
+/// It cannot be read whole, or has too few classes for any task.
+pub fn open(folder: &Path) -> Result<Folder, TrainError> {
+    let opened = Folder::open_whole(folder)?;
+    let several = opened.classes().iter().filter(|c| c.images.len() > 1);
+    let (several, needed) = (several.count(), 5);
+    if several < needed {
+        return Err(TrainError::Data(format!(
+            "{}: {several} classes of 2 images or more; {needed} are needed to measure on",
+            folder.display()
+        )));
+    }
+    Ok(opened)
+}
+
+/// What a card says of an encoder: 5 and 20 ways over all classes, and 20 ways within a
+/// parent folder (an alphabet), where there are so many. The images pass through
+/// [`Encoder::prepare`], as they do when serving: `twindex eval nway` tells the same.
+///
+/// # Errors
+/// An image that cannot be read, or as [`Encoder::embed`].
 pub fn measure(
     encoder: &Encoder,
-    classes: &[Class],
-    data: &str,
+    folder: &Folder,
+    name: &str,
     trials: u64,
     seed: u64,
-) -> Result<Vec<Measured>, Error> {
-    let embedded = embed_classes(encoder, classes)?;
-    let tasks = [
-        (20, false, "20-way one-shot, classes at random"),
-        (5, false, "5-way one-shot, classes at random"),
-        (20, true, "20-way one-shot, classes of one parent folder"),
-    ];
-    let measured = tasks.into_iter().filter_map(|(ways, within, task)| {
+) -> Result<Vec<Measured>, EvalError> {
+    let embedded = embed_folder(encoder, folder, &|_| {})?;
+    let (classes, images) = (folder.classes().len(), folder.labelled());
+    let measured = TASKS.into_iter().filter_map(|(ways, within, task)| {
         Some(Measured {
             task: task.to_owned(),
-            data: data.to_owned(),
+            data: format!("{name}: {classes} classes, {images} images"),
             error: rate(&embedded, ways, trials, seed, within)?,
             trials,
+            seed,
         })
     });
     Ok(measured.collect())

@@ -43,6 +43,12 @@ pub struct TrainOptions {
     pub checkpoint_every: Duration,
     /// Name in the card; by default the file name of `out`.
     pub name: Option<String>,
+    /// What the card says of the data beside their name and number.
+    pub data_note: String,
+    /// The data's licence and source, for the card.
+    pub licence: String,
+    /// The command that trains the same again, for the card.
+    pub reproduce: String,
     /// Limits on the images.
     pub limits: ImageLimits,
 }
@@ -68,6 +74,9 @@ impl TrainOptions {
             resume: true,
             checkpoint_every: Duration::from_secs(30),
             name: None,
+            data_note: String::new(),
+            licence: String::new(),
+            reproduce: String::new(),
             limits: ImageLimits::default(),
         }
     }

@@ -2,6 +2,7 @@
 
 use super::checkpoint::{self, Position};
 use super::corpus::Corpus;
+use super::dataset::Folder;
 use super::net::Net;
 use super::optim::AdamW;
 use super::random::Random;
@@ -9,6 +10,7 @@ use super::{Progress, TrainError, TrainOptions, Trained, augment, init, oneshot,
 use crate::encoder::tower::stem;
 use crate::encoder::{Card, Encoder, Training, Weights};
 use candle_core::Tensor;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::thread;
@@ -26,7 +28,7 @@ const CARD_TRIALS: u64 = 20_000;
 ///
 /// # Errors
 /// Options out of range, data that cannot be read, fewer than two classes, a disk that
-/// refuses, or [`TrainError::Cancelled`].
+/// refuses, or [`TrainError::Cancelled`]. With [`TrainError::Measure`] the weights are there.
 pub fn train(
     options: &TrainOptions,
     progress: &dyn Fn(&Progress),
@@ -48,6 +50,9 @@ pub fn train_corpus(
     cancel: &AtomicBool,
 ) -> Result<Trained, TrainError> {
     options.check()?;
+    // What would be noticed at the end is tried at the start.
+    checkpoint::try_place(&options.out).map_err(|e| TrainError::io(&options.out, e))?;
+    let measure = options.measure.as_deref().map(oneshot::open).transpose()?;
     let threads = rayon::ThreadPoolBuilder::new()
         .num_threads(options.threads)
         .build()
@@ -61,7 +66,7 @@ pub fn train_corpus(
     }
     let mut run = Run::start(options, learnt, held_out)?;
     run.learn(&threads, progress, cancel)?;
-    threads.install(|| run.finish())
+    threads.install(|| run.finish(measure.as_ref()))
 }
 
 /// Puts every n-th class aside, where asked to.
@@ -295,26 +300,20 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Measures, writes weights and card, removes the checkpoint.
-    fn finish(mut self) -> Result<Trained, TrainError> {
+    /// Writes weights and card, measures and writes the card anew, removes the checkpoint.
+    fn finish(mut self, measure: Option<&Folder>) -> Result<Trained, TrainError> {
         let (options, at) = (self.options, self.position.clone());
         self.error = self.try_held_out()?;
         let weights = self.net.weights()?;
         let mut card = self.card(&weights);
         let mut encoder = Encoder::new(&weights, card.clone())?;
-        if let Some(folder) = &options.measure {
-            let corpus = Corpus::open(folder, &options.limits)?;
-            let data = name_of(folder);
-            card.measured =
-                oneshot::measure(&encoder, &corpus.classes, &data, CARD_TRIALS, options.seed)?;
+        write(&options.out, &weights, &card)?;
+        if let Some(folder) = measure {
+            let name = options.measure.as_deref().map_or_else(String::new, name_of);
+            card.measured = oneshot::measure(&encoder, folder, &name, CARD_TRIALS, options.seed)?;
             encoder = Encoder::new(&weights, card.clone())?;
+            write(&options.out, &weights, &card)?;
         }
-        let write = |path: &std::path::Path, bytes: &[u8]| {
-            checkpoint::replace(path, bytes).map_err(|e| TrainError::io(path, e))
-        };
-        write(&options.out, &weights.to_file(&card)?)?;
-        let json = card.to_json() + "\n";
-        write(&options.out.with_extension("json"), json.as_bytes())?;
         // It may never have been written; a leftover would only be refused or resumed.
         let _ = std::fs::remove_file(checkpoint::path_for(&options.out));
         Ok(Trained {
@@ -335,12 +334,17 @@ impl<'a> Run<'a> {
             .clone()
             .unwrap_or_else(|| plain(&stem.to_string_lossy()));
         let mut card = Card::new(name, weights.plan);
+        let (classes, images) = (self.learnt.classes.len(), self.learnt.images());
         card.data = format!(
-            "{}: {} classes, {} images",
-            name_of(&options.data),
-            self.learnt.classes.len(),
-            self.learnt.images()
+            "{}: {classes} classes, {images} images",
+            name_of(&options.data)
         );
+        if !options.data_note.is_empty() {
+            card.data += "; ";
+            card.data += &options.data_note;
+        }
+        card.licence.clone_from(&options.licence);
+        card.reproduce.clone_from(&options.reproduce);
         let by = if options.steps.is_some() {
             "steps"
         } else {
@@ -354,14 +358,26 @@ impl<'a> Run<'a> {
             minutes: at.seconds / 60.0,
             threads: options.threads,
             schedule: format!("{by}: 5 % warm-up to {}, then cosine to 0", options.rate),
-            classes: self.learnt.classes.len(),
-            images: self.learnt.images(),
+            classes,
+            images,
         };
         card
     }
 }
 
-fn name_of(folder: &std::path::Path) -> String {
+/// Writes the weights file, and its card beside it.
+fn write(out: &Path, weights: &Weights, card: &Card) -> Result<(), TrainError> {
+    let replace = |path: &Path, bytes: &[u8]| {
+        checkpoint::replace(path, bytes).map_err(|e| TrainError::io(path, e))
+    };
+    replace(out, &weights.to_file(card)?)?;
+    replace(
+        &out.with_extension("json"),
+        (card.to_json() + "\n").as_bytes(),
+    )
+}
+
+fn name_of(folder: &Path) -> String {
     let name = folder.file_name().unwrap_or_default();
     name.to_string_lossy().into_owned()
 }
