@@ -52,8 +52,9 @@ impl Serving {
 
     /// Asks it to stop, as a supervisor does; its exit code.
     pub fn stop(mut self) -> Option<i32> {
-        Command::new("kill")
-            .arg(self.child.id().to_string())
+        // The shell's own `kill`: a program of that name is not everywhere.
+        Command::new("sh")
+            .args(["-c", "kill $0", &self.child.id().to_string()])
             .status()
             .unwrap();
         self.child.wait().unwrap().code()
