@@ -13,7 +13,7 @@ mod support;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use support::Serving;
+use support::{Serving, skip};
 use twindex::training::glyphs::Alphabet;
 
 fn run(command: &mut Command) -> Result<String, String> {
@@ -60,14 +60,7 @@ fn environment() -> Result<PathBuf, String> {
 fn a_python_client_needs_nothing_of_ours() {
     let python = match environment() {
         Ok(python) => python,
-        Err(why) => {
-            assert!(
-                std::env::var_os("TWINDEX_REQUIRE_PYTHON").is_none(),
-                "{why}"
-            );
-            eprintln!("SKIPPED: no Python with grpcio here: {why}");
-            return;
-        }
+        Err(why) => return skip("TWINDEX_REQUIRE_PYTHON", &format!("no grpcio here: {why}")),
     };
     let dir = tempfile::tempdir().unwrap();
     let alphabet = Alphabet::new(1, 6);
