@@ -5,6 +5,7 @@ use super::error::CliError;
 use super::output::Output;
 use crate::grpc::pb;
 use serde_json::json;
+use std::collections::BTreeSet;
 
 /// Options of `delete`.
 #[derive(Debug, Clone, clap::Args)]
@@ -21,13 +22,14 @@ pub struct Args {
 /// Runs the command.
 ///
 /// # Errors
-/// What the server answers; none of the items is there.
+/// What the server answers; items that are not there.
 pub async fn run(args: Args, out: &Output) -> Result<(), CliError> {
     let mut client = Client::connect(&args.server).await?.items;
-    let asked = args.ids.len();
+    let ids: BTreeSet<String> = args.ids.into_iter().collect();
+    let asked = ids.len() as u64;
     let request = pb::BatchDeleteItemsRequest {
         collection: args.collection,
-        ids: args.ids,
+        ids: ids.into_iter().collect(),
         ..pb::BatchDeleteItemsRequest::default()
     };
     let deleted = client
@@ -39,7 +41,12 @@ pub async fn run(args: Args, out: &Output) -> Result<(), CliError> {
         return Err(CliError::not_found("none of these items is there"));
     }
     if out.is_json() {
-        return out.json(&json!({ "deleted": deleted, "asked": asked }));
+        out.json(&json!({ "deleted": deleted, "asked": asked }))?;
+    } else {
+        out.line(&format!("deleted {deleted} of {asked}"))?;
     }
-    out.line(&format!("deleted {deleted} of {asked}"))
+    if deleted < asked {
+        return Err(CliError::partial("the others are not there"));
+    }
+    Ok(())
 }
