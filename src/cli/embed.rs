@@ -3,7 +3,8 @@
 use super::client::{Client, ServerArgs, read};
 use super::error::CliError;
 use super::output::Output;
-use crate::grpc::pb;
+use crate::grpc::{MAX_MESSAGE_BYTES, pb};
+use bytes::Bytes;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
@@ -20,21 +21,37 @@ pub struct Args {
     server: ServerArgs,
 }
 
+/// Images of one request.
+const MOST: usize = 64;
+/// Bytes of one request's images; a message holds [`MAX_MESSAGE_BYTES`].
+const MOST_BYTES: usize = MAX_MESSAGE_BYTES - (1 << 20);
+
+/// Whether an image of so many bytes may go with these.
+fn fits(images: &[Bytes], more: usize) -> bool {
+    let bytes: usize = images.iter().map(Bytes::len).sum();
+    images.len() < MOST && bytes + more <= MOST_BYTES
+}
+
 /// Runs the command.
 ///
 /// # Errors
 /// What the server answers.
 pub async fn run(args: Args, out: &Output) -> Result<(), CliError> {
     let mut client = Client::connect(&args.server).await?.decisions;
-    let mut vectors = Vec::new();
-    let mut model = String::new();
-    for some in args.images.chunks(64) {
-        let images = some.iter().map(|path| read(path));
-        let request = pb::EmbedRequest {
-            collection: args.collection.clone(),
-            images: images.collect::<Result<_, _>>()?,
-        };
-        let answer = client.embed(request).await?.into_inner();
+    let mut request = pb::EmbedRequest {
+        collection: args.collection.clone(),
+        images: Vec::new(),
+    };
+    let (mut vectors, mut model) = (Vec::new(), String::new());
+    let mut images = args.images.iter().map(|path| read(path)).peekable();
+    while let Some(image) = images.next() {
+        request.images.push(image?);
+        let more = images.peek().and_then(|image| image.as_ref().ok());
+        if more.is_some_and(|image| fits(&request.images, image.len())) {
+            continue;
+        }
+        let answer = client.embed(request.clone()).await?.into_inner();
+        request.images.clear();
         vectors.extend(answer.vectors);
         model = answer.model_version;
     }
