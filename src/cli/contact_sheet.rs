@@ -2,6 +2,7 @@
 
 use super::error::CliError;
 use image::{Rgb, RgbImage, imageops};
+use std::fmt::Display;
 use std::path::Path;
 
 /// Side of a picture, in pixels, and the frame around it.
@@ -14,39 +15,42 @@ const PROBE: Rgb<u8> = Rgb([90, 90, 90]);
 const RIGHT: Rgb<u8> = Rgb([40, 160, 70]);
 const WRONG: Rgb<u8> = Rgb([205, 50, 50]);
 
-/// An encoded probe, and what was found: encoded images, and whether they are right.
-pub type Row = (Vec<u8>, Vec<(Vec<u8>, bool)>);
+/// A probe's file, and what was found: files, and whether they are right.
+pub type Row<'a> = (&'a Path, Vec<(&'a Path, bool)>);
 
 /// Draws the rows into a PNG file: the probe framed grey, then what is right green, what is
 /// wrong red.
 ///
 /// # Errors
-/// An image cannot be decoded, or the file not be written.
-pub fn write(rows: &[Row], path: &Path) -> Result<(), CliError> {
-    let failed = |e: image::ImageError| CliError::failed(format!("{}: {e}", path.display()));
+/// An image cannot be read, or the sheet not be written.
+pub fn write(rows: &[Row], sheet: &Path) -> Result<(), CliError> {
     let columns = 1 + rows.iter().map(|(_, found)| found.len()).max().unwrap_or(0);
     let size = |n: usize| CELL * u32::try_from(n).unwrap_or(1) + 6;
-    let mut sheet = RgbImage::from_pixel(size(columns) + CELL / 4, size(rows.len()), PAPER);
+    let mut paper = RgbImage::from_pixel(size(columns) + CELL / 4, size(rows.len()), PAPER);
     for (down, (probe, found)) in rows.iter().enumerate() {
         let top = size(down);
-        put(&mut sheet, probe, PROBE, 6, top).map_err(failed)?;
+        put(&mut paper, probe, PROBE, 6, top)?;
         for (right, (image, is_right)) in found.iter().enumerate() {
             let frame = if *is_right { RIGHT } else { WRONG };
             let left = size(right + 1) + CELL / 4;
-            put(&mut sheet, image, frame, left, top).map_err(failed)?;
+            put(&mut paper, image, frame, left, top)?;
         }
     }
-    sheet.save(path).map_err(failed)
+    paper
+        .save(sheet)
+        .map_err(|e| CliError::failed(format!("writing {}: {e}", sheet.display())))
 }
 
 fn put(
     sheet: &mut RgbImage,
-    image: &[u8],
+    file: &Path,
     frame: Rgb<u8>,
     left: u32,
     top: u32,
-) -> image::ImageResult<()> {
-    let picture = image::load_from_memory(image)?;
+) -> Result<(), CliError> {
+    let failed = |why: &dyn Display| CliError::failed(format!("reading {}: {why}", file.display()));
+    let bytes = std::fs::read(file).map_err(|e| failed(&e))?;
+    let picture = image::load_from_memory(&bytes).map_err(|e| failed(&e))?;
     let picture = picture
         .resize(SIDE, SIDE, imageops::FilterType::Triangle)
         .to_rgb8();

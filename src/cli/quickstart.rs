@@ -2,13 +2,15 @@
 
 use super::client::{Client, ServerArgs, image_probe};
 use super::error::CliError;
-use super::output::Output;
+use super::output::{Output, quoted};
 use super::{contact_sheet, import, serve};
 use crate::grpc::pb;
-use crate::training::dataset::{Class, File, Folder};
+use crate::training::dataset::{File, Folder};
 use crate::training::glyphs::Alphabet;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde_json::json;
+use std::collections::{HashMap, HashSet};
+use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -38,6 +40,8 @@ const MOST: (usize, usize) = (200, 20);
 const AT_ONCE: usize = 16;
 /// Rows and hits of the contact sheet.
 const SHEET: (usize, u32) = (8, 6);
+/// Files left out that are shown.
+const SHOWN: usize = 10;
 
 /// Runs the command.
 ///
@@ -86,7 +90,7 @@ async fn tour(args: &Args, url: &str, out: &Output) -> Result<serde_json::Value,
         }
     };
     let place = args.serve.data.join("quickstart");
-    let classes = classes(args, &place)?;
+    let folder = folder(args, &place)?;
     let server = ServerArgs {
         server: url.to_owned(),
     };
@@ -96,24 +100,27 @@ async fn tour(args: &Args, url: &str, out: &Output) -> Result<serde_json::Value,
         args.serve.data.display()
     ))?;
 
-    let file = |class: &Class, path: &PathBuf| File {
-        id: format!("{}/{}", class.label, name(path)),
-        label: class.label.clone(),
-        path: path.clone(),
-    };
-    let first = classes
-        .iter()
-        .filter_map(|c| Some(file(c, c.images.first()?)));
-    let rest = classes
-        .iter()
-        .flat_map(|c| c.images.iter().skip(1).map(|p| file(c, p)));
-    let (first, rest): (Vec<File>, Vec<File>) = (first.collect(), rest.collect());
+    // Everything goes into the gallery first: what it refuses has no part in the tour.
+    let chosen = chosen(&folder);
+    fresh(&mut client, GALLERY).await?;
+    let report = import::import(&mut client, GALLERY, chosen.concat(), true, out).await?;
+    let refused = folder.refused().iter();
+    let mut left_out: Vec<_> = refused.map(|r| (r.path.clone(), r.why.clone())).collect();
+    left_out.extend(report.refused);
+    tell(&left_out, out);
+    let labels = without(chosen, &left_out);
+    if labels.len() < 2 {
+        let error = CliError::invalid("fewer than 2 labels with 2 images");
+        return Err(error.with_hint("a label is a folder with its images: DIR/LABEL/image.png"));
+    }
+    let first: Vec<File> = labels.iter().map(|files| files[0].clone()).collect();
+    let rest: Vec<File> = labels.iter().flat_map(|f| f[1..].iter().cloned()).collect();
 
     fresh(&mut client, ENROLLED).await?;
-    import::import(&mut client, ENROLLED, first.clone(), true, out).await?;
+    let enrolled = import::import(&mut client, ENROLLED, first.clone(), true, out).await?;
     say(format!(
         "1. Enrolled one example of each of {} labels.",
-        first.len()
+        enrolled.imported
     ))?;
 
     let right = classify(&client, &rest).await?;
@@ -125,11 +132,8 @@ async fn tour(args: &Args, url: &str, out: &Output) -> Result<serde_json::Value,
         100.0 * accuracy
     ))?;
 
-    fresh(&mut client, GALLERY).await?;
-    let all = first.iter().chain(&rest).cloned().collect();
-    import::import(&mut client, GALLERY, all, true, out).await?;
     let sheet = place.join("retrieval.png");
-    retrieve(&mut client, &rest, &sheet).await?;
+    retrieve(&mut client, &labels.concat(), &rest, &sheet).await?;
     say(format!(
         "3. Searched all of them: {} shows the nearest of a few (green: same label).",
         sheet.display()
@@ -139,9 +143,13 @@ async fn tour(args: &Args, url: &str, out: &Output) -> Result<serde_json::Value,
     say(format!(
         "4. Compared a pair of one label (similarity {same:.2}) and one of two (similarity {different:.2})."
     ))?;
+    let left_out = left_out.iter();
+    let left_out = left_out.map(|(file, why)| json!({ "file": file, "error": why }));
+    let left_out: Vec<_> = left_out.collect();
     Ok(json!({
         "url": url,
         "labels": first.len(),
+        "left_out": left_out,
         "classified": rest.len(),
         "accuracy": accuracy,
         "contact_sheet": sheet,
@@ -150,39 +158,49 @@ async fn tour(args: &Args, url: &str, out: &Output) -> Result<serde_json::Value,
     }))
 }
 
-fn classes(args: &Args, place: &Path) -> Result<Vec<Class>, CliError> {
+/// The folder of one's own images, or of an alphabet drawn here.
+fn folder(args: &Args, place: &Path) -> Result<Folder, CliError> {
     let failed = |e: std::io::Error| CliError::failed(format!("{}: {e}", place.display()));
     std::fs::create_dir_all(place).map_err(failed)?;
-    let dir = args.images.clone().unwrap_or_else(|| place.to_owned());
     if args.images.is_none() {
         let alphabet = Alphabet::new(SEED, CHARACTERS);
         let written = alphabet.write_folder(place, HANDS);
         written.map_err(|e| CliError::failed(e.to_string()))?;
     }
-    let folder = Folder::open(&dir).map_err(|e| CliError::invalid(e.to_string()))?;
-    let classes = folder
-        .classes()
-        .iter()
-        .filter(|c| c.images.len() > 1)
-        .take(MOST.0);
-    let classes = classes.cloned().map(|mut class| {
-        class.images.truncate(MOST.1);
-        class
-    });
-    let classes: Vec<Class> = classes.collect();
-    if classes.len() < 2 {
-        let error = CliError::invalid(format!(
-            "{}: fewer than 2 labels with 2 images",
-            dir.display()
-        ));
-        return Err(error.with_hint("a label is a folder with its images: DIR/LABEL/image.png"));
-    }
-    Ok(classes)
+    let dir = args.images.as_deref().unwrap_or(place);
+    Folder::open(dir).map_err(|e| CliError::invalid(e.to_string()))
 }
 
-fn name(path: &Path) -> String {
-    path.file_name()
-        .map_or_else(String::new, |n| n.to_string_lossy().into_owned())
+/// Some images of some labels, label by label.
+fn chosen(folder: &Folder) -> Vec<Vec<File>> {
+    let classes = folder.classes().iter().filter(|c| c.images.len() > 1);
+    let files = classes.map(|c| c.files().take(MOST.1).collect());
+    files.take(MOST.0).collect()
+}
+
+/// The labels that have two files or more apart from those left out.
+fn without(labels: Vec<Vec<File>>, left_out: &[(String, String)]) -> Vec<Vec<File>> {
+    let left_out: HashSet<&str> = left_out.iter().map(|(id, _)| id.as_str()).collect();
+    let kept = labels.into_iter().map(|mut files| {
+        files.retain(|f| !left_out.contains(f.id.as_str()));
+        files
+    });
+    kept.filter(|files| files.len() > 1).collect()
+}
+
+fn tell(left_out: &[(String, String)], out: &Output) {
+    if left_out.is_empty() {
+        return;
+    }
+    let mut text = format!("{} files are left out:", left_out.len());
+    for (file, why) in left_out.iter().take(SHOWN) {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "\n  {file}: {why}");
+    }
+    if left_out.len() > SHOWN {
+        text.push_str("\n  …");
+    }
+    out.note(&text);
 }
 
 /// An empty collection, whatever an earlier tour left.
@@ -220,26 +238,33 @@ async fn classify(client: &Client, files: &[File]) -> Result<usize, CliError> {
         .await
 }
 
-/// Draws a few probes and what is nearest to them.
-async fn retrieve(client: &mut Client, files: &[File], sheet: &Path) -> Result<(), CliError> {
-    let step = (files.len() / SHEET.0).max(1);
+/// Draws a few probes and what is nearest to them. The pictures are read from where they came:
+/// an answer has no room for several photographs.
+async fn retrieve(
+    client: &mut Client,
+    gallery: &[File],
+    probes: &[File],
+    sheet: &Path,
+) -> Result<(), CliError> {
+    let paths = gallery.iter().map(|f| (f.id.as_str(), f.path.as_path()));
+    let paths: HashMap<&str, &Path> = paths.collect();
+    let step = (probes.len() / SHEET.0).max(1);
     let mut rows = Vec::new();
-    for file in files.iter().step_by(step).take(SHEET.0) {
+    for probe in probes.iter().step_by(step).take(SHEET.0) {
         let request = pb::SearchRequest {
             collection: GALLERY.to_owned(),
             probe: Some(pb::Probe {
-                content: Some(pb::probe::Content::ItemId(file.id.clone())),
+                content: Some(pb::probe::Content::ItemId(probe.id.clone())),
             }),
             k: SHEET.1,
-            with_image: true,
             ..pb::SearchRequest::default()
         };
         let hits = client.search.search(request).await?.into_inner().hits;
-        let hits = hits
-            .into_iter()
-            .map(|h| (h.image.to_vec(), h.label == file.label));
-        let probe = std::fs::read(&file.path).map_err(|e| CliError::failed(e.to_string()))?;
-        rows.push((probe, hits.collect()));
+        let found = hits.iter().filter_map(|hit| {
+            let path = paths.get(hit.id.as_str())?;
+            Some((*path, hit.label == probe.label))
+        });
+        rows.push((probe.path.as_path(), found.collect()));
     }
     contact_sheet::write(&rows, sheet)
 }
@@ -275,11 +300,14 @@ fn next(url: &str, out: &Output) -> Result<(), CliError> {
         return Ok(());
     }
     let host = url.trim_start_matches("http://");
+    // It need not be on the path, and the other terminal may be elsewhere.
+    let program = std::env::current_exe();
+    let program = program.map_or("twindex".into(), |p| quoted(&p.display().to_string()));
     out.line(&format!(
         "\nTry next, in another terminal:
-  twindex import my-images DIR --server {url}      (DIR/LABEL/image.png)
-  twindex classify my-images --image FILE --server {url}
-  twindex search my-images --image FILE -k 5 --server {url}
+  {program} import my-images DIR --server {url}      (DIR/LABEL/image.png)
+  {program} classify my-images --image FILE --server {url}
+  {program} search my-images --image FILE -k 5 --server {url}
   grpcurl -plaintext {host} list
   grpcurl -plaintext {host} describe twindex.v1.SearchService
   grpcurl -plaintext -d '{{\"name\": \"{ENROLLED}\"}}' {host} twindex.v1.CollectionService/GetCollectionStats
