@@ -15,6 +15,7 @@ mod embed;
 mod error;
 mod eval;
 mod get;
+mod health;
 mod import;
 mod output;
 mod progress;
@@ -74,6 +75,8 @@ enum Command {
     Delete(delete::Args),
     /// Counts and sizes of a collection
     Stats(stats::Args),
+    /// Tell whether the server serves: exit code 0, or 4 if not
+    Health(health::Args),
     /// Print a completion script for a shell
     Completions(completions::Args),
 }
@@ -130,5 +133,6 @@ fn run(command: Command, out: &Output) -> Result<(), CliError> {
         Command::Get(args) => runtime()?.block_on(get::run(args, out)),
         Command::Delete(args) => runtime()?.block_on(delete::run(args, out)),
         Command::Stats(args) => runtime()?.block_on(stats::run(args, out)),
+        Command::Health(args) => runtime()?.block_on(health::run(args, out)),
     }
 }
