@@ -107,7 +107,9 @@ impl Client {
         let endpoint = Endpoint::from_shared(args.server.clone())
             .map_err(|e| CliError::invalid(format!("--server {}: {e}", args.server)))?
             .connect_timeout(Duration::from_secs(5))
-            .http2_adaptive_window(true)
+            // Room for a stream's small answers, which h2 counts while they are not read.
+            .initial_stream_window_size(256 << 10)
+            .initial_connection_window_size(16 << 20)
             .tcp_nodelay(true);
         let channel = endpoint.connect().await.map_err(|e| {
             let why = innermost(&e);

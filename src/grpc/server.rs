@@ -22,6 +22,10 @@ use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 use tonic_web::GrpcWebLayer;
 
+/// What a call may send ahead of us, in bytes. More is in nobody's interest: a stream pushes
+/// back by leaving it full.
+const STREAM_WINDOW: u32 = 256 << 10;
+
 /// How a server treats its connections.
 #[derive(Debug, Clone)]
 pub struct ServerOptions {
@@ -131,6 +135,19 @@ fn incoming(
     })
 }
 
+/// What a connection may send ahead of us, in bytes: enough for every call it may have, so
+/// that none waits for one that is pushed back.
+///
+/// h2 takes half of it as its allowance for small frames that are not read yet, and ends the
+/// connection beyond. Windows that adapt begin with 32 KiB of it: 200 small messages.
+fn connection_window(options: &ServerOptions) -> u32 {
+    const LARGEST: u32 = (1 << 31) - 1;
+    let all = options
+        .max_calls_per_connection
+        .saturating_mul(STREAM_WINDOW);
+    all.clamp(64 * STREAM_WINDOW, LARGEST)
+}
+
 type Layered = tower::layer::util::Stack<
     EdgeLayer,
     tower::layer::util::Stack<GrpcWebLayer, tower::layer::util::Identity>,
@@ -157,7 +174,8 @@ fn router(
         .max_concurrent_streams(options.max_calls_per_connection)
         .http2_max_header_list_size(options.max_header_bytes)
         .http2_keepalive_interval(Some(options.keepalive))
-        .http2_adaptive_window(Some(true))
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(connection_window(options))
         .layer(GrpcWebLayer::new())
         .layer(EdgeLayer)
         .add_service(limited!(CollectionServiceServer, Collections))

@@ -14,4 +14,5 @@ mod items;
 mod search;
 mod semantics;
 mod service;
+mod streams;
 mod support;

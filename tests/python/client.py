@@ -4,9 +4,11 @@ usage: client.py ADDRESS PROTO_DIR IMAGE...   (images named LABEL-anything.png)
 """
 
 import pathlib
+import struct
 import subprocess
 import sys
 import tempfile
+import zlib
 
 import grpc
 
@@ -79,6 +81,42 @@ def by_stubs(channel, images):
         assert kinds == {"google.rpc.ErrorInfo", "google.rpc.BadRequest"}, kinds
 
 
+def dot():
+    """A PNG of one pixel."""
+    def chunk(kind, data):
+        check = zlib.crc32(kind + data)
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", check)
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 1, 1, 8, 0, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"\0\0")) + chunk(b"IEND", b"")
+
+
+def by_small_messages(channel):
+    """Sends faster than the server takes them, without waiting for an answer."""
+    from twindex.v1 import collection_service_pb2 as collections
+    from twindex.v1 import collection_service_pb2_grpc as collections_grpc
+    from twindex.v1 import item_service_pb2 as items
+    from twindex.v1 import item_service_pb2_grpc as items_grpc
+    from twindex.v1 import types_pb2 as types
+
+    collection_stub = collections_grpc.CollectionServiceStub(channel)
+    item_stub = items_grpc.ItemServiceStub(channel)
+
+    def enrol(name, count, content, **how):
+        collection_stub.CreateCollection(collections.CreateCollectionRequest(
+            collection=collections.Collection(name=name, **how)))
+        messages = [items.StreamUpsertItemsRequest(
+            collection=name, item=types.Item(id=str(tag), **content), tag=tag) for tag in range(count)]
+        answers = list(item_stub.StreamUpsertItems(iter(messages)))
+        assert sorted(a.tag for a in answers) == list(range(count)), len(answers)
+        assert all(a.status.code == 0 for a in answers), [a for a in answers if a.status.code][:3]
+        counted = item_stub.CountItems(items.CountItemsRequest(collection=name))
+        assert counted.count == count, counted
+
+    enrol("small-vectors", 5_000, {"vector": types.Vector(values=[1.0])}, dimension=1)
+    enrol("small-images", 3_000, {"image": dot()})
+
+
 def by_reflection(channel, images):
     from google.protobuf.descriptor_pool import DescriptorPool
     from google.protobuf.message_factory import GetMessageClass
@@ -109,6 +147,7 @@ def main():
     stubs(pathlib.Path(protos))
     with grpc.insecure_channel(address) as channel:
         by_stubs(channel, images)
+        by_small_messages(channel)
     # A channel of its own: nothing is known but what the server tells.
     with grpc.insecure_channel(address) as channel:
         by_reflection(channel, images)
