@@ -10,6 +10,7 @@ pub mod pb {
 
 mod collections;
 mod convert;
+mod deadline;
 mod decisions;
 mod edge;
 mod filter;

@@ -89,7 +89,9 @@ async fn feed(
                 })
             }
         })
-        .buffered(EMBEDDING);
+        .buffered(EMBEDDING)
+        // A client that is silent must not keep alive what nobody listens to.
+        .take_until(queued.closed());
     let mut steps = std::pin::pin!(steps);
     while let Some(step) = steps.next().await {
         let waiting = match step {
