@@ -1,14 +1,13 @@
 //! What happens around every call: its deadline, and details for errors made below us.
 
 use super::deadline::Deadline;
-use super::status::{self, DOMAIN};
+use super::status;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use tonic::body::Body;
 use tonic::codegen::http::{Request, Response};
 use tonic::{Code, Status};
-use tonic_types::{ErrorDetails, StatusExt};
 use tower::{Layer, Service};
 
 /// Wraps the services.
@@ -78,10 +77,18 @@ pub(super) fn explain(status: &Status) -> Status {
             let description = format!("{message}; at most 16 MiB are allowed");
             status::bad_request("MESSAGE_TOO_LARGE", "request", &description)
         }
-        code => {
-            let reason = format!("{code:?}").to_uppercase();
-            let details = ErrorDetails::with_error_info(reason, DOMAIN, []);
-            Status::with_error_details(code, message, details)
-        }
+        code => status::plain(code, &name(code), message),
     }
+}
+
+/// A code's name as the protocol writes it: `NOT_FOUND`.
+fn name(code: Code) -> String {
+    let mut name = String::new();
+    for letter in format!("{code:?}").chars() {
+        if letter.is_uppercase() && !name.is_empty() {
+            name.push('_');
+        }
+        name.push(letter.to_ascii_uppercase());
+    }
+    name
 }

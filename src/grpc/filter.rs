@@ -121,7 +121,11 @@ fn path(field: String, at: &str) -> Result<String, Invalid> {
 }
 
 fn scalar(value: Option<prost_types::Value>, at: &str) -> Result<Value, Invalid> {
-    let value = structs::value(value.unwrap_or_default(), 1)?;
+    let here = |e| Invalid {
+        field: at.to_owned(),
+        ..e
+    };
+    let value = structs::value(value.unwrap_or_default(), 1).map_err(here)?;
     if matches!(value, Value::Bool(_) | Value::Number(_) | Value::String(_)) {
         return Ok(value);
     }

@@ -7,7 +7,7 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, PreconditionViolation, StatusExt};
 
 /// The domain of every `ErrorInfo` we make.
-pub const DOMAIN: &str = "twindex.v1";
+const DOMAIN: &str = "twindex.v1";
 
 /// When to come back to a full queue.
 const RETRY: Duration = Duration::from_millis(200);

@@ -249,6 +249,19 @@ async fn bad_searches_name_the_field() {
         field: "n".into(),
         value: None,
     });
+    let nan = || {
+        Some(prost_types::Value {
+            kind: Some(prost_types::value::Kind::NumberValue(f64::NAN)),
+        })
+    };
+    let equals_nan = Condition::Equals(pb::EqualsFilter {
+        field: "n".into(),
+        value: nan(),
+    });
+    let in_nan = Condition::In(pb::InFilter {
+        field: "n".into(),
+        values: nan().into_iter().collect(),
+    });
     let mut deep = filter(Condition::Exists(pb::ExistsFilter { field: "n".into() }));
     for _ in 0..40 {
         deep = Some(pb::Filter {
@@ -312,6 +325,20 @@ async fn bad_searches_name_the_field() {
                 ..good()
             },
             "filter.equals.value",
+        ),
+        (
+            pb::SearchRequest {
+                filter: filter(equals_nan),
+                ..good()
+            },
+            "filter.equals.value",
+        ),
+        (
+            pb::SearchRequest {
+                filter: filter(in_nan),
+                ..good()
+            },
+            "filter.in.values",
         ),
         (
             pb::SearchRequest {

@@ -6,6 +6,7 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 use tonic_reflection::pb::{v1, v1alpha};
+use tonic_types::StatusExt;
 use twindex::grpc::pb;
 
 const SERVICES: [&str; 4] = [
@@ -39,6 +40,8 @@ async fn health_is_told_and_watched() {
         .await
         .unwrap_err();
     assert_eq!(unknown.code(), Code::NotFound);
+    let details = unknown.get_error_details();
+    assert_eq!(details.error_info().unwrap().reason, "NOT_FOUND");
     let watched = health
         .watch(HealthCheckRequest {
             service: String::new(),
