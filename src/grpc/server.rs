@@ -104,6 +104,7 @@ impl Server {
         let stop = async move {
             stop.await;
             report(&health, ServingStatus::NotServing).await;
+            forget(health).await;
             let _ = stopping.send(());
         };
         let served = router(&engine, &options)?
@@ -186,17 +187,26 @@ fn router(
         .add_service(reflection().build_v1alpha()?))
 }
 
-/// Tells the health service about every service, and about the server as a whole ("").
+/// What the health service knows: every service, and the server as a whole ("").
+const REPORTED: [&str; 5] = [
+    "",
+    CollectionServiceServer::<Collections>::NAME,
+    ItemServiceServer::<Items>::NAME,
+    SearchServiceServer::<Searches>::NAME,
+    DecisionServiceServer::<Decisions>::NAME,
+];
+
 async fn report(health: &HealthReporter, status: ServingStatus) {
-    let names = [
-        "",
-        CollectionServiceServer::<Collections>::NAME,
-        ItemServiceServer::<Items>::NAME,
-        SearchServiceServer::<Searches>::NAME,
-        DecisionServiceServer::<Decisions>::NAME,
-    ];
-    for name in names {
+    for name in REPORTED {
         health.set_service_status(name, status).await;
+    }
+}
+
+/// Ends the streams of those who watch, after what they were told last: they would keep the
+/// server until its time to drain is over.
+async fn forget(mut health: HealthReporter) {
+    for name in REPORTED {
+        health.clear_service_status(name).await;
     }
 }
 

@@ -68,6 +68,26 @@ async fn health_is_told_and_watched() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_watches_does_not_keep_the_server() {
+    let mut service = Service::start().await;
+    let mut watched = Vec::new();
+    for name in SERVICES.iter().copied().chain([""]) {
+        let request = HealthCheckRequest {
+            service: name.into(),
+        };
+        let mut health = HealthClient::new(service.channel.clone());
+        watched.push(health.watch(request).await.unwrap().into_inner());
+    }
+    // Calls under way would be waited for half a minute.
+    let stopped = tokio::time::timeout(Duration::from_secs(20), service.stop());
+    stopped.await.expect("it waits for those who watch");
+    for watched in watched {
+        let told: Vec<_> = watched.map(|told| told.unwrap().status()).collect().await;
+        assert_eq!(told.last(), Some(&ServingStatus::NotServing), "{told:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn reflection_shows_every_service_with_its_comments() {
     let service = Service::start().await;
     let ask = |r| {
