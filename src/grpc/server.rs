@@ -86,7 +86,7 @@ impl Server {
     /// Serves until `stop`; then finishes the calls under way and the writes accepted.
     ///
     /// # Errors
-    /// The transport fails.
+    /// The transport fails; the store had become read-only, so that writes were refused.
     pub async fn serve(
         self,
         stop: impl Future<Output = ()> + Send + 'static,
@@ -121,7 +121,13 @@ impl Server {
         };
         watch.abort();
         engine.shutdown().await;
-        result
+        result.and_then(|()| match engine.write_failure() {
+            None => Ok(()),
+            Some(why) => {
+                let told = "writes were refused since the store became read-only";
+                Err(format!("{told}: {why}").into())
+            }
+        })
     }
 }
 
