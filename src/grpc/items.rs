@@ -40,12 +40,12 @@ impl ItemService for Items {
         let request = request.into_inner();
         let collection = convert::collection(request.collection)?;
         let model = self.0.collection(&collection)?.model;
-        let items = request.items.into_iter().enumerate();
-        let items =
-            items.map(|(nth, item)| convert::new_item(Some(item), &format!("items[{nth}]")));
         let results = if request.per_item {
-            stream::each(&self.0, &collection, items.collect(), &request.request_id).await?
+            stream::each(&self.0, &collection, request.items, &request.request_id).await?
         } else {
+            let items = request.items.into_iter().enumerate();
+            let items =
+                items.map(|(nth, item)| convert::new_item(Some(item), &format!("items[{nth}]")));
             let items: Vec<NewItem> = items.collect::<Result<_, _>>()?;
             let done = self
                 .0

@@ -2,10 +2,11 @@
 
 use super::pb;
 use super::{convert, edge, status};
-use crate::domain::CollectionName;
-use crate::engine::{Engine, NewItem, Staged, Ticket, Upserted};
+use crate::domain::{CollectionName, Invalid, ItemId};
+use crate::engine::{Engine, Staged, Ticket, Upserted};
 use futures_util::future::join_all;
 use futures_util::{Stream, StreamExt};
+use std::collections::HashSet;
 use std::pin::Pin;
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -143,31 +144,62 @@ fn answer(tag: u64, id: String, done: Result<Upserted, Status>) -> pb::StreamUps
 pub(super) async fn each(
     engine: &Engine,
     collection: &CollectionName,
-    items: Vec<Result<NewItem, Status>>,
+    items: Vec<pb::Item>,
     request_id: &str,
 ) -> Result<Vec<pb::ItemResult>, Status> {
     engine.check_batch("items", items.len())?;
-    let work = items.into_iter().enumerate().map(|(nth, item)| async move {
-        let item = item?;
-        // Each item is remembered on its own.
-        let id = match request_id {
-            "" => String::new(),
-            id => format!("{id}/{nth}"),
+    check_request_id(engine, request_id)?;
+    let mut seen = HashSet::new();
+    let work = items.into_iter().enumerate().map(|(nth, message)| {
+        let id = ItemId::new(message.id.clone()).ok();
+        let item = match &id {
+            Some(id) if !seen.insert(id.clone()) => Err(status::invalid(&Invalid::new(
+                format!("items[{nth}].id"),
+                format!("{:?} a second time", id.as_str()),
+                "the ids of a batch must be distinct",
+            ))),
+            _ => convert::new_item(Some(message), &format!("items[{nth}]")),
         };
-        Ok::<_, Status>(engine.upsert_waiting(collection, item, &id).await?)
+        let request_id = remembered_as(request_id, nth);
+        async move {
+            let stored = async {
+                Ok(engine
+                    .upsert_waiting(collection, item?, &request_id)
+                    .await?)
+            };
+            match stored.await {
+                Ok(done) => pb::ItemResult {
+                    id: done.id.into(),
+                    created: done.created,
+                    status: Some(status::ok()),
+                },
+                Err(why) => pb::ItemResult {
+                    id: id.map_or_else(String::new, String::from),
+                    created: false,
+                    status: Some(status::to_proto(&why)),
+                },
+            }
+        }
     });
-    let done = join_all(work).await;
-    let results = done.into_iter().map(|done| match done {
-        Ok(done) => pb::ItemResult {
-            id: done.id.into(),
-            created: done.created,
-            status: Some(status::ok()),
-        },
-        Err(error) => pb::ItemResult {
-            id: String::new(),
-            created: false,
-            status: Some(status::to_proto(&error)),
-        },
-    });
-    Ok(results.collect())
+    Ok(join_all(work).await)
+}
+
+fn check_request_id(engine: &Engine, id: &str) -> Result<(), Status> {
+    let max = engine.limits().max_request_id_bytes;
+    if id.len() <= max {
+        return Ok(());
+    }
+    let was = format!("{} bytes", id.len());
+    let allowed = format!("at most {max} bytes are allowed");
+    Err(status::invalid(&Invalid::new("request_id", was, allowed)))
+}
+
+/// The request id of one item: each is remembered on its own, under an id that is no longer
+/// than a client's may be and that no client gives by chance.
+fn remembered_as(request_id: &str, nth: usize) -> String {
+    if request_id.is_empty() {
+        return String::new();
+    }
+    let hash = blake3::hash(format!("{request_id}/{nth}").as_bytes());
+    hash.to_hex()[..32].to_owned()
 }

@@ -7,6 +7,7 @@
     reason = "a test may panic"
 )]
 
+mod batches;
 mod collections;
 mod decisions;
 mod hostile;

@@ -241,6 +241,13 @@ pub fn payload(json: serde_json::Value) -> Option<prost_types::Struct> {
     Some(twindex::grpc::to_struct(fields))
 }
 
+/// The status of a part of an answer.
+pub fn status_of(part: Option<tonic_types::Status>) -> Status {
+    let part = part.unwrap();
+    let details = prost::Message::encode_to_vec(&part).into();
+    Status::with_details(Code::from(part.code), part.message, details)
+}
+
 /// Checks an error: its code, the one `ErrorInfo` with its reason, and the field it names.
 pub fn assert_error(status: &Status, code: Code, reason: &str, field: &str) {
     assert_eq!(status.code(), code, "{status:?}");
