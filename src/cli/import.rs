@@ -4,9 +4,10 @@ use super::client::{Client, ServerArgs};
 use super::error::CliError;
 use super::output::Output;
 use super::progress::Bar;
-use crate::domain::MAX_ID_BYTES;
-use crate::grpc::pb;
+use crate::domain::{Invalid, ItemId, Label};
+use crate::grpc::{MAX_MESSAGE_BYTES, pb};
 use crate::training::dataset::{File, Folder};
+use prost::Message;
 use serde_json::json;
 use std::collections::HashSet;
 use std::fmt::Write;
@@ -46,6 +47,8 @@ pub struct Report {
 const ASK: usize = 1_000;
 /// Files read ahead of the stream.
 const AHEAD: usize = 64;
+/// Most bytes of a file's message.
+const LARGEST: u64 = MAX_MESSAGE_BYTES as u64;
 /// Refused files shown.
 const SHOWN: usize = 20;
 
@@ -125,13 +128,11 @@ pub async fn import(
     out: &Output,
 ) -> Result<Report, CliError> {
     let began = Instant::now();
-    let mut report = Report::default();
-    let (files, long): (Vec<File>, Vec<File>) =
-        files.into_iter().partition(|f| f.id.len() <= MAX_ID_BYTES);
-    for file in long {
-        let why = format!("its path is an id of more than {MAX_ID_BYTES} bytes");
-        report.refused.push((file.id, why));
-    }
+    let (files, refused) = sendable(files);
+    let mut report = Report {
+        refused,
+        ..Report::default()
+    };
     let total = files.len();
     let files = if overwrite {
         files
@@ -143,14 +144,15 @@ pub async fn import(
     let bar = Bar::new(out, "importing", files.len() as u64);
     let names: Vec<String> = files.iter().map(|f| f.id.clone()).collect();
     let (messages, stream) = mpsc::channel(AHEAD);
-    let (unread, mut unreadable) = mpsc::unbounded_channel();
+    let (unsent, mut unsendable) = mpsc::unbounded_channel();
     let name = collection.to_owned();
     let reader = tokio::task::spawn_blocking(move || {
         for (tag, file) in files.into_iter().enumerate() {
-            let message = match std::fs::read(&file.path) {
-                Ok(image) => message(&name, tag, file, image),
-                Err(e) => {
-                    let _ = unread.send((file.id, e.to_string()));
+            let id = file.id.clone();
+            let message = match message(&name, tag, file) {
+                Ok(message) => message,
+                Err(why) => {
+                    let _ = unsent.send((id, why));
                     continue;
                 }
             };
@@ -176,7 +178,7 @@ pub async fn import(
         }
     }
     let _ = reader.await;
-    while let Ok(file) = unreadable.try_recv() {
+    while let Ok(file) = unsendable.try_recv() {
         report.refused.push(file);
     }
     bar.finish();
@@ -185,13 +187,42 @@ pub async fn import(
     Ok(report)
 }
 
+/// The files whose path can be an id and a label, and why others cannot be sent: the server
+/// would refuse what is asked along with them.
+fn sendable(files: Vec<File>) -> (Vec<File>, Vec<(String, String)>) {
+    let check = |file: &File| -> Result<(), Invalid> {
+        ItemId::new(&*file.id)?;
+        if !file.label.is_empty() {
+            Label::new(&*file.label)?;
+        }
+        Ok(())
+    };
+    let (mut good, mut bad) = (Vec::with_capacity(files.len()), Vec::new());
+    for file in files {
+        match check(&file) {
+            Ok(()) => good.push(file),
+            Err(why) => bad.push((file.id, why.to_string())),
+        }
+    }
+    (good, bad)
+}
+
+/// A file as a message; or why it cannot be one, which would end the stream.
 fn message(
     collection: &str,
     tag: usize,
     file: File,
-    image: Vec<u8>,
-) -> pb::StreamUpsertItemsRequest {
-    pb::StreamUpsertItemsRequest {
+) -> Result<pb::StreamUpsertItemsRequest, String> {
+    let fits = |bytes: u64| match bytes {
+        0..=LARGEST => Ok(()),
+        _ => Err(format!(
+            "{bytes} bytes; at most {LARGEST} bytes are allowed, its name included"
+        )),
+    };
+    let size = std::fs::metadata(&file.path).map_err(|e| e.to_string())?;
+    fits(size.len())?;
+    let image = std::fs::read(&file.path).map_err(|e| e.to_string())?;
+    let message = pb::StreamUpsertItemsRequest {
         collection: collection.to_owned(),
         item: Some(pb::Item {
             id: file.id,
@@ -200,7 +231,9 @@ fn message(
             ..pb::Item::default()
         }),
         tag: tag as u64,
-    }
+    };
+    fits(message.encoded_len() as u64)?;
+    Ok(message)
 }
 
 /// Those of the files that the collection does not hold yet.

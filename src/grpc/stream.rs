@@ -74,7 +74,8 @@ async fn feed(
             }
             Ok((name.clone(), message))
         })
-        .map(|message: Result<_, Status>| {
+        // One at a time: the next message is not taken before there is memory for this one.
+        .then(|message: Result<_, Status>| {
             let engine = Arc::clone(&engine);
             async move {
                 let (name, message) = message?;
@@ -82,12 +83,22 @@ async fn feed(
                     .item
                     .as_ref()
                     .map_or_else(String::new, |i| i.id.clone());
-                let staged = stage(&engine, name, message.item).await;
-                Ok(Step {
-                    tag: message.tag,
-                    id,
-                    staged,
-                })
+                let admitted = admit(&engine, name, message.item).await;
+                Ok((message.tag, id, admitted))
+            }
+        })
+        .map(|message: Result<_, Status>| {
+            let engine = Arc::clone(&engine);
+            async move {
+                let (tag, id, admitted) = message?;
+                let staged = match admitted {
+                    Ok((collection, item, bytes)) => {
+                        let staged = engine.stage(&collection, item, bytes).await;
+                        staged.map_err(Status::from)
+                    }
+                    Err(status) => Err(status),
+                };
+                Ok(Step { tag, id, staged })
             }
         })
         .buffered(EMBEDDING)
@@ -116,11 +127,16 @@ async fn feed(
     }
 }
 
-async fn stage(engine: &Engine, name: String, item: Option<pb::Item>) -> Result<Staged, Status> {
+/// Parses an item, and waits until there is memory for it.
+async fn admit(
+    engine: &Engine,
+    name: String,
+    item: Option<pb::Item>,
+) -> Result<(CollectionName, NewItem, Reserved), Status> {
     let collection = convert::collection(name)?;
     let item = convert::new_item(item, "item")?;
     let bytes = engine.reserve(std::slice::from_ref(&item)).await?;
-    Ok(engine.stage(&collection, item, bytes).await?)
+    Ok((collection, item, bytes))
 }
 
 fn answer(tag: u64, id: String, done: Result<Upserted, Status>) -> pb::StreamUpsertItemsResponse {

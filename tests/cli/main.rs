@@ -266,6 +266,41 @@ fn everything_the_service_does() {
 }
 
 #[test]
+fn files_that_cannot_be_sent_do_not_stop_an_import() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = glyphs(&dir.path().join("images"), 2, 2);
+    let write = |name: &str, bytes: usize| {
+        std::fs::write(Path::new(&folder).join("glyphs").join(name), vec![0; bytes]).unwrap();
+    };
+    write("large.png", 17 << 20);
+    // It fits a message alone, and not with its name.
+    write("nearly.png", (16 << 20) - 4);
+    write("a\ttab.png", 10);
+    std::fs::create_dir(Path::new(&folder).join("b\nreak")).unwrap();
+    std::fs::write(Path::new(&folder).join("b\nreak/x.png"), b"x").unwrap();
+    let serving = Serving::start(&dir.path().join("data"));
+    for imported in [4, 0] {
+        let output = twindex(&["import", "g", &folder, "--json", "--server", &serving.url()]);
+        assert_eq!(output.status.code(), Some(6), "{output:?}");
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(report["imported"], imported);
+        let refused = report["refused"].as_array().unwrap();
+        let refused: Vec<_> = refused
+            .iter()
+            .map(|r| (r["file"].as_str().unwrap(), r["error"].as_str().unwrap()))
+            .collect();
+        let files: Vec<_> = refused.iter().map(|(file, _)| *file).collect();
+        let (tab, large, nearly) = ("glyphs/a\ttab.png", "glyphs/large.png", "glyphs/nearly.png");
+        assert_eq!(files, ["b\nreak/x.png", tab, large, nearly]);
+        assert!(refused[1].1.contains("control characters"), "{refused:?}");
+        for (_, why) in &refused[2..] {
+            assert!(why.contains("at most 16777216 bytes"), "{refused:?}");
+        }
+    }
+    assert_eq!(serving.stop(), Some(0));
+}
+
+#[test]
 fn many_large_images_are_embedded_in_several_messages() {
     let dir = tempfile::tempdir().unwrap();
     let serving = Serving::start(&dir.path().join("data"));
