@@ -3,7 +3,7 @@
 use super::pb;
 use super::{convert, edge, status};
 use crate::domain::{CollectionName, Invalid, ItemId};
-use crate::engine::{Engine, Staged, Ticket, Upserted};
+use crate::engine::{Engine, NewItem, Reserved, Staged, Ticket, Upserted};
 use futures_util::future::join_all;
 use futures_util::{Stream, StreamExt};
 use std::collections::HashSet;
