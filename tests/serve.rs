@@ -1,4 +1,4 @@
-//! A server on a disk that fails.
+//! A server as its operator sets it up, and on a disk that fails.
 #![allow(
     clippy::pedantic,
     clippy::unwrap_used,
@@ -10,7 +10,8 @@ mod support;
 
 use std::path::Path;
 use std::process::{Command, Stdio};
-use support::{BINARY, Serving};
+use support::{BINARY, Serving, twindex};
+use twindex::training::glyphs::Alphabet;
 
 fn serve(data: &Path) -> Command {
     let mut serve = Command::new(BINARY);
@@ -18,6 +19,70 @@ fn serve(data: &Path) -> Command {
         .args(["serve", "--quiet", "--listen", "127.0.0.1:0", "--data"])
         .arg(data);
     serve
+}
+
+/// What a command that must end with this code says of it.
+fn refused(args: &[&str], code: i32) -> String {
+    let output = twindex(args);
+    assert_eq!(output.status.code(), Some(code), "{args:?}: {output:?}");
+    String::from_utf8(output.stderr).unwrap()
+}
+
+#[test]
+fn limits_are_the_operators_to_set() {
+    let dir = tempfile::tempdir().unwrap();
+    let images = dir.path().join("images");
+    Alphabet::new(1, 2).write_folder(&images, 2).unwrap();
+    let noise = |side: u32| {
+        let mut x = 1_u32;
+        image::RgbImage::from_fn(side, side, |_, _| {
+            x = x.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            image::Rgb([(x >> 8) as u8, (x >> 16) as u8, (x >> 24) as u8])
+        })
+    };
+    let blank = image::GrayImage::new(200, 200);
+    noise(80).save(images.join("glyphs/heavy.png")).unwrap();
+    blank.save(images.join("glyphs/wide.png")).unwrap();
+    let mut command = serve(&dir.path().join("data"));
+    command
+        .args(["--max-image-bytes", "10000", "--max-image-pixels", "30000"])
+        .args(["--max-k", "10", "--max-batch", "100"])
+        .env("TWINDEX_MAX_COLLECTIONS", "1");
+    let serving = Serving::run(command);
+    let url = serving.url();
+
+    let images = images.to_str().unwrap();
+    let told = refused(&["import", "g", images, "--server", &url], 6);
+    assert!(told.contains("2 files were refused"), "{told}");
+    assert!(told.contains("at most 10000 bytes"), "{told}");
+    assert!(told.contains("at most 30000 pixels"), "{told}");
+    let item = "glyphs/character01/hand01.png";
+    let search = ["search", "g", "--item", item, "--server", &url, "-k"];
+    let told = refused(&[&search[..], &["11"]].concat(), 5);
+    assert!(told.contains("k: 11; 1 to 10 are allowed"), "{told}");
+    assert!(twindex(&[&search[..], &["10"]].concat()).status.success());
+    let ids = ["x"; 101];
+    let delete = [&["delete", "g", "--server", &url], &ids[..]].concat();
+    let told = refused(&delete, 5);
+    assert!(told.contains("ids: 101 entries; 1 to 100"), "{told}");
+    let told = refused(&["collection", "create", "h", "--server", &url], 5);
+    assert!(told.contains("there are 1 collections already"), "{told}");
+    assert_eq!(serving.stop(), Some(0));
+}
+
+#[test]
+fn limits_have_limits() {
+    for (flag, value, allowed) in [
+        ("--max-k", "9", "10..=100000"),
+        ("--max-batch", "99", "100..=100000"),
+        ("--max-image-bytes", "16777217", "1..=16777216"),
+        ("--max-image-pixels", "0", "1..=200000000"),
+        ("--max-collections", "100001", "1..=100000"),
+    ] {
+        let told = refused(&["serve", flag, value], 2);
+        let why = format!("{value} is not in {allowed}");
+        assert!(told.contains(flag) && told.contains(&why), "{told}");
+    }
 }
 
 /// A limit on the size of files stands in for a disk that is full.

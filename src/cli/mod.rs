@@ -17,6 +17,7 @@ mod eval;
 mod get;
 mod health;
 mod import;
+mod limits;
 mod output;
 mod progress;
 mod quickstart;

@@ -17,14 +17,14 @@ use std::time::Instant;
 /// Options of `quickstart`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
-    #[command(flatten)]
-    serve: serve::Args,
     /// Your own images, …/LABEL/image.png; a drawn alphabet if not given
     #[arg(long, value_name = "DIR")]
     images: Option<PathBuf>,
     /// Stop after the tour instead of serving on
     #[arg(long)]
     exit: bool,
+    #[command(flatten)]
+    serve: serve::Args,
 }
 
 /// Where one example a label is enrolled.

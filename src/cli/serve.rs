@@ -1,6 +1,7 @@
 //! `twindex serve`: the service.
 
 use super::error::CliError;
+use super::limits::LimitArgs;
 use super::output::Output;
 use crate::encoder::{Encoder, PoolOptions};
 use crate::engine::{self, Engine};
@@ -36,6 +37,8 @@ pub struct Args {
     #[arg(long, env = "TWINDEX_ENCODER_THREADS", value_name = "N",
         value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub encoder_threads: Option<u16>,
+    #[command(flatten)]
+    limits: LimitArgs,
 }
 
 /// The encoder in a file, or the bundled one.
@@ -62,9 +65,11 @@ pub async fn open(args: &Args) -> Result<Server, CliError> {
     }
     let options = engine::Options {
         pool,
+        limits: args.limits.engine(),
         ..engine::Options::default()
     };
-    let encoder = encoder(args.model.as_deref())?;
+    let encoder = Encoder::clone(&*encoder(args.model.as_deref())?);
+    let encoder = Arc::new(encoder.with_limits(args.limits.images()));
     let data = args.data.clone();
     let opened = tokio::task::spawn_blocking(move || Engine::open(&data, encoder, &options));
     let opened = opened.await.map_err(|e| CliError::failed(e.to_string()))?;
