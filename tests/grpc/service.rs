@@ -1,6 +1,7 @@
 use super::support::{Service, assert_error, connect, vector_item};
 use std::time::Duration;
 use tokio_stream::StreamExt;
+use tonic::transport::Channel;
 use tonic::{Code, Request};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
@@ -8,6 +9,7 @@ use tonic_health::pb::health_client::HealthClient;
 use tonic_reflection::pb::{v1, v1alpha};
 use tonic_types::StatusExt;
 use twindex::grpc::pb;
+use twindex::grpc::pb::item_service_client::ItemServiceClient;
 
 const SERVICES: [&str; 4] = [
     "twindex.v1.CollectionService",
@@ -289,28 +291,28 @@ async fn what_was_accepted_is_finished_before_the_server_stops() {
     let items: Vec<_> = (0..5_000)
         .map(|n| vector_item(&n.to_string(), "l", &[1.0, n as f32]))
         .collect();
+    let count = items.len() as u64;
     let batch = pb::BatchUpsertItemsRequest {
         collection: "v".into(),
         items,
         ..Default::default()
     };
-    let mut client = twindex::grpc::pb::item_service_client::ItemServiceClient::new(
-        connect(service.address).await,
-    );
-    let writing = tokio::spawn(async move { client.batch_upsert_items(batch).await });
-    tokio::time::sleep(Duration::from_millis(20)).await;
-    service.restart().await;
-    let written = writing.await.unwrap().is_ok();
-    let count = pb::CountItemsRequest {
-        collection: "v".into(),
-        filter: None,
+    let mut client = ItemServiceClient::new(connect(service.address).await);
+    let mut same = client.clone();
+    let writing = async move { client.batch_upsert_items(batch).await.map(drop) };
+    let counting = async |items: &mut ItemServiceClient<Channel>| {
+        let request = pb::CountItemsRequest {
+            collection: "v".into(),
+            filter: None,
+        };
+        items.count_items(request).await.unwrap().into_inner().count
     };
-    let count = service
-        .items()
-        .count_items(count)
-        .await
-        .unwrap()
-        .into_inner()
-        .count;
-    assert_eq!(count, if written { 5_000 } else { 0 }, "all or none");
+    let stopping = async {
+        // Asked second on the same connection: once it is answered, the batch is under way.
+        counting(&mut same).await;
+        service.restart().await;
+    };
+    let (written, ()) = tokio::join!(writing, stopping);
+    written.unwrap();
+    assert_eq!(counting(&mut service.items()).await, count);
 }
