@@ -23,16 +23,33 @@ use twindex::training::glyphs::Alphabet;
 pub struct Service {
     pub address: SocketAddr,
     pub channel: Channel,
+    pub setup: Setup,
     stop: Option<oneshot::Sender<()>>,
     serving: Option<JoinHandle<()>>,
     pub dir: TempDir,
 }
 
-async fn start(dir: &Path) -> (SocketAddr, oneshot::Sender<()>, JoinHandle<()>) {
-    let encoder = Encoder::bundled().unwrap();
+/// What a server is made of.
+pub struct Setup {
+    pub encoder: Arc<Encoder>,
+    pub engine: Options,
+    pub server: ServerOptions,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            encoder: Encoder::bundled().unwrap(),
+            engine: Options::default(),
+            server: ServerOptions::default(),
+        }
+    }
+}
+
+async fn start(dir: &Path, setup: &Setup) -> (SocketAddr, oneshot::Sender<()>, JoinHandle<()>) {
     let engine = loop {
         // A connection of the server before may hold the directory for a moment.
-        match Engine::open(dir, encoder.clone(), &Options::default()) {
+        match Engine::open(dir, setup.encoder.clone(), &setup.engine) {
             Err(e) if e.to_string().contains("already open") => {
                 tokio::time::sleep(std::time::Duration::from_millis(20)).await;
             }
@@ -40,7 +57,7 @@ async fn start(dir: &Path) -> (SocketAddr, oneshot::Sender<()>, JoinHandle<()>) 
         }
     };
     let any = "127.0.0.1:0".parse().unwrap();
-    let server = Server::bind(any, Arc::new(engine), ServerOptions::default())
+    let server = Server::bind(any, Arc::new(engine), setup.server.clone())
         .await
         .unwrap();
     let address = server.address().unwrap();
@@ -64,11 +81,16 @@ pub async fn connect(address: SocketAddr) -> Channel {
 
 impl Service {
     pub async fn start() -> Self {
+        Self::of(Setup::default()).await
+    }
+
+    pub async fn of(setup: Setup) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let (address, stop, serving) = start(dir.path()).await;
+        let (address, stop, serving) = start(dir.path(), &setup).await;
         Self {
             address,
             channel: connect(address).await,
+            setup,
             stop: Some(stop),
             serving: Some(serving),
             dir,
@@ -84,7 +106,7 @@ impl Service {
         // An open connection would be drained for a while.
         self.channel = Channel::from_static("http://127.0.0.1:1").connect_lazy();
         self.stop().await;
-        let (address, stop, serving) = start(self.dir.path()).await;
+        let (address, stop, serving) = start(self.dir.path(), &self.setup).await;
         self.address = address;
         self.channel = connect(address).await;
         self.stop = Some(stop);
