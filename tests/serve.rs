@@ -61,7 +61,8 @@ fn limits_are_the_operators_to_set() {
     let told = refused(&[&search[..], &["11"]].concat(), 5);
     assert!(told.contains("k: 11; 1 to 10 are allowed"), "{told}");
     assert!(twindex(&[&search[..], &["10"]].concat()).status.success());
-    let ids = ["x"; 101];
+    let ids: Vec<String> = (0..101).map(|n| n.to_string()).collect();
+    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
     let delete = [&["delete", "g", "--server", &url], &ids[..]].concat();
     let told = refused(&delete, 5);
     assert!(told.contains("ids: 101 entries; 1 to 100"), "{told}");
@@ -152,6 +153,25 @@ async fn after_a_failed_write_reads_go_on_and_the_end_is_no_success() {
     };
     let got = items.get_item(get).await.unwrap().into_inner();
     assert_eq!(got.item.unwrap().id, "0/0");
+    // What was refused is not to be seen.
+    let get = pb::GetItemRequest {
+        collection: "v".into(),
+        id: format!("{written}/0"),
+        view: None,
+    };
+    let status = items.get_item(get).await.unwrap_err();
+    assert_eq!(status.code(), tonic::Code::NotFound, "{status:?}");
+    let search = pb::SearchRequest {
+        collection: "v".into(),
+        probe: Some(pb::Probe {
+            content: Some(pb::probe::Content::ItemId("0/0".into())),
+        }),
+        k: 10,
+        ..Default::default()
+    };
+    let mut searches = pb::search_service_client::SearchServiceClient::new(channel.clone());
+    let hits = searches.search(search).await.unwrap().into_inner().hits;
+    assert_eq!(hits.len(), 10);
     let mut health = HealthClient::new(channel);
     let mut asked = 0;
     loop {

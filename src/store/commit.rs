@@ -1,10 +1,10 @@
 //! One commit at a time: applied, flushed, synced, then acknowledged.
 
+use super::disk::Standing;
 use super::frame::{self, MAX_KEY, MAX_VALUE};
 use super::highwater::{Highwater, Mark};
 use super::keys::{self, Space};
 use super::{Batch, Error, Store, codec};
-use sled::IVec;
 use std::io;
 use std::sync::{MutexGuard, PoisonError};
 
@@ -157,7 +157,11 @@ impl Store {
         let before = self.before(&writes)?;
         if let Err(why) = self.make_durable(committer, writes, mark) {
             let failed = self.fail(why);
-            self.take_back(before);
+            let _applying = self
+                .applying
+                .write()
+                .unwrap_or_else(PoisonError::into_inner);
+            self.disk.look_back(before);
             return Err(failed);
         }
         committer.mark = mark;
@@ -166,29 +170,10 @@ impl Store {
 
     /// What stands where these writes will. A page that cannot be read is found now, and not
     /// halfway through the batch.
-    fn before(&self, writes: &[Write]) -> Result<Vec<Standing>, Error> {
+    fn before(&self, writes: &[Write]) -> Result<Standing, Error> {
         let keys = writes.iter().map(|(key, _)| key);
         keys.map(|key| Ok((key.clone(), self.disk.get(key)?)))
             .collect()
-    }
-
-    /// Puts back what stood there. The count of commits is left: it may be durable by now.
-    fn take_back(&self, before: Vec<Standing>) {
-        let mut batch = sled::Batch::default();
-        for (key, value) in before {
-            match value {
-                Some(value) => batch.insert(key, value),
-                None => batch.remove(key),
-            }
-        }
-        let _applying = self
-            .applying
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
-        if let Err(why) = self.disk.apply(batch) {
-            self.disk
-                .give_up(format!("a failed write could not be taken back: {why}"));
-        }
     }
 
     fn make_durable(
@@ -225,9 +210,6 @@ impl Store {
             .map_err(|e| format!("high-water mark: {e}"))
     }
 }
-
-/// A key and what stands there.
-type Standing = (Vec<u8>, Option<IVec>);
 
 /// A key and its new value; `None` removes.
 pub(crate) type Write = (Vec<u8>, Option<Vec<u8>>);

@@ -3,6 +3,7 @@
 use super::boundary::guarded;
 use super::{Error, keys};
 use sled::IVec;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
 use std::path::Path;
 use std::sync::OnceLock;
@@ -17,9 +18,12 @@ pub(crate) struct Disk {
     /// `None` only while dropping.
     db: Option<sled::Db>,
     torn: AtomicBool,
-    /// Why it can no longer be read.
-    lost: OnceLock<String>,
+    /// What stood where the last commit, which failed, wrote.
+    before: OnceLock<Standing>,
 }
+
+/// Keys, and what stands there.
+pub(crate) type Standing = BTreeMap<Vec<u8>, Option<IVec>>;
 
 impl Disk {
     pub(crate) fn open(path: &Path, cache_bytes: u64) -> Result<Self, String> {
@@ -34,20 +38,20 @@ impl Disk {
         Ok(Self {
             db: Some(db),
             torn: AtomicBool::new(false),
-            lost: OnceLock::new(),
+            before: OnceLock::new(),
         })
     }
 
     fn with<T>(&self, f: impl FnOnce(&sled::Db) -> sled::Result<T>) -> Result<T, String> {
         let db = self.db.as_ref().ok_or("the store is closing")?;
-        if let Some(why) = self.lost.get() {
-            return Err(why.clone());
-        }
         guarded(|| f(db))?.map_err(|e| e.to_string())
     }
 
     /// The value at a key, not yet verified.
     pub(crate) fn get(&self, key: &[u8]) -> Result<Option<IVec>, Error> {
+        if let Some(stood) = self.before.get().and_then(|before| before.get(key)) {
+            return Ok(stood.clone());
+        }
         self.with(|db| db.get(key))
             .map_err(|why| Error::damaged(keys::describe(key), why))
     }
@@ -62,12 +66,20 @@ impl Disk {
             Some(end) => Bound::Excluded(end),
             None => Bound::Unbounded,
         };
+        let range = (start, end);
+        let before = self.before.get().map(|before| {
+            let stood = before.range(range.clone());
+            let stood = stood.map(|(key, value)| (key.clone(), value.clone()));
+            stood.collect()
+        });
         let inner = self
-            .with(|db| Ok(db.range::<Vec<u8>, _>((start, end))))
+            .with(|db| Ok(db.range::<Vec<u8>, _>(range)))
             .map_err(Some);
         Scan {
             inner,
             at: prefix.to_vec(),
+            before: before.unwrap_or_default(),
+            ahead: None,
         }
     }
 
@@ -81,9 +93,9 @@ impl Disk {
         applied
     }
 
-    /// Answers nothing any more: what stands there is not what was committed.
-    pub(crate) fn give_up(&self, why: String) {
-        self.lost.get_or_init(|| why);
+    /// Shows from now on what stood there before: a batch was applied that does not count.
+    pub(crate) fn look_back(&self, before: Standing) {
+        self.before.get_or_init(|| before);
     }
 
     pub(crate) fn flush(&self) -> Result<(), String> {
@@ -115,12 +127,42 @@ fn beyond(prefix: &[u8]) -> Option<Vec<u8>> {
 pub(crate) struct Scan {
     inner: Result<sled::Iter, Option<String>>,
     at: Vec<u8>,
+    /// What stood in the range before a commit that failed.
+    before: VecDeque<(Vec<u8>, Option<IVec>)>,
+    /// The record read last, while others come before it.
+    ahead: Option<(IVec, IVec)>,
 }
 
 impl Iterator for Scan {
     type Item = Result<(IVec, IVec), Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let next = match self.ahead.take() {
+                Some(record) => Some(record),
+                None => match self.read() {
+                    Some(Err(e)) => return Some(Err(e)),
+                    next => next.and_then(Result::ok),
+                },
+            };
+            let Some((key, _)) = self.before.front() else {
+                return next.map(Ok);
+            };
+            match next {
+                Some((at, value)) if at.as_ref() < key.as_slice() => return Some(Ok((at, value))),
+                Some((at, _)) if at.as_ref() == key.as_slice() => {}
+                later => self.ahead = later,
+            }
+            if let Some((key, Some(value))) = self.before.pop_front() {
+                return Some(Ok((key.into(), value)));
+            }
+        }
+    }
+}
+
+impl Scan {
+    /// The next record of the database.
+    fn read(&mut self) -> Option<Result<(IVec, IVec), Error>> {
         let why = match &mut self.inner {
             Err(why) => why.take()?,
             Ok(iter) => match guarded(|| iter.next()) {
