@@ -110,7 +110,8 @@ async fn tour(args: &Args, url: &str, out: &Output) -> Result<serde_json::Value,
     tell(&left_out, out);
     let labels = without(chosen, &left_out);
     if labels.len() < 2 {
-        let error = CliError::invalid("fewer than 2 labels with 2 images");
+        let dir = args.images.as_deref().unwrap_or(&place).display();
+        let error = CliError::invalid(format!("{dir}: fewer than 2 labels with 2 images"));
         return Err(error.with_hint("a label is a folder with its images: DIR/LABEL/image.png"));
     }
     let first: Vec<File> = labels.iter().map(|files| files[0].clone()).collect();

@@ -79,11 +79,11 @@ fn what_the_tour_says_to_try_can_be_tried() {
     let mut told = String::new();
     let mut lines = BufReader::new(tour.stdout.take().unwrap());
     while !told.contains("Serving until") && lines.read_line(&mut told).unwrap() > 0 {}
+    tour.kill().unwrap();
+    tour.wait().unwrap();
     let command = told.lines().find(|l| l.contains(" import my-images"));
     let program = command.unwrap().split_whitespace().next().unwrap();
     assert!(Path::new(program).is_absolute(), "{told}");
     let version = Command::new(program).arg("--version").output().unwrap();
     assert!(version.status.success());
-    tour.kill().unwrap();
-    tour.wait().unwrap();
 }
