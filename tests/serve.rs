@@ -86,109 +86,125 @@ fn limits_have_limits() {
     }
 }
 
-/// A limit on the size of files stands in for a disk that is full.
-#[cfg(unix)]
+/// A library that lets `fdatasync` fail once the file named in `BROKEN` is there.
+#[cfg(target_os = "linux")]
+fn fuse(dir: &Path) -> std::path::PathBuf {
+    let (source, library) = (dir.join("fuse.c"), dir.join("fuse.so"));
+    let text = "
+        #include <errno.h>
+        #include <stdlib.h>
+        #include <sys/syscall.h>
+        #include <unistd.h>
+        int fdatasync(int fd) {
+            if (access(getenv(\"BROKEN\"), F_OK)) return syscall(SYS_fdatasync, fd);
+            errno = EIO;
+            return -1;
+        }";
+    std::fs::write(&source, text).unwrap();
+    let mut cc = Command::new("cc");
+    cc.args(["-D_GNU_SOURCE", "-shared", "-fPIC", "-o"]);
+    assert!(cc.args([&library, &source]).status().unwrap().success());
+    library
+}
+
+#[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread")]
 async fn after_a_failed_write_reads_go_on_and_the_end_is_no_success() {
+    use pb::collection_service_client::CollectionServiceClient;
+    use pb::item_service_client::ItemServiceClient;
+    use pb::search_service_client::SearchServiceClient;
+    use tonic_health::pb::health_check_response::ServingStatus;
     use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+    use tonic_types::StatusExt;
     use twindex::grpc::pb;
 
     let dir = tempfile::tempdir().unwrap();
-    let log = dir.path().join("log");
-    let inner = serve(&dir.path().join("data"));
-    let mut limited = Command::new("sh");
-    limited
-        .args(["-c", "ulimit -f 30000; trap '' XFSZ; exec \"$@\"", "sh"])
-        .arg(inner.get_program())
-        .args(inner.get_args())
+    let (log, broken) = (dir.path().join("log"), dir.path().join("broken"));
+    let mut command = serve(&dir.path().join("data"));
+    command
+        .env("LD_PRELOAD", fuse(dir.path()))
+        .env("BROKEN", &broken)
         .stderr(Stdio::from(std::fs::File::create(&log).unwrap()));
-    let serving = Serving::run(limited);
+    let serving = Serving::run(command);
     let channel = tonic::transport::Channel::from_shared(serving.url()).unwrap();
     let channel = channel.connect().await.unwrap();
-    let mut items = pb::item_service_client::ItemServiceClient::new(channel.clone());
-    let mut collections =
-        pb::collection_service_client::CollectionServiceClient::new(channel.clone());
     let collection = pb::Collection {
         name: "v".into(),
-        dimension: 4_096,
+        dimension: 1,
         ..Default::default()
     };
     let create = pb::CreateCollectionRequest {
         collection: Some(collection),
         request_id: String::new(),
     };
+    let mut collections = CollectionServiceClient::new(channel.clone());
     collections.create_collection(create).await.unwrap();
-    let batch = |nth: usize| {
-        let items = (0..100).map(|n| pb::Item {
-            id: format!("{nth}/{n}"),
-            content: Some(pb::item::Content::Vector(pb::Vector {
-                values: vec![1.0; 4_096],
-            })),
-            ..Default::default()
-        });
-        pb::BatchUpsertItemsRequest {
+    let put = async |id: &str| {
+        let vector = pb::Vector { values: vec![1.0] };
+        let request = pb::UpsertItemRequest {
             collection: "v".into(),
-            items: items.collect(),
-            ..Default::default()
-        }
+            item: Some(pb::Item {
+                id: id.into(),
+                content: Some(pb::item::Content::Vector(vector)),
+                ..Default::default()
+            }),
+            request_id: String::new(),
+        };
+        let mut items = ItemServiceClient::new(channel.clone());
+        items.upsert_item(request).await
     };
-    let mut written = 0;
-    let status = loop {
-        match items.batch_upsert_items(batch(written)).await {
-            Ok(_) => written += 1,
-            Err(status) => break status,
-        }
-        assert!(written < 100, "there is no limit");
-    };
-    assert!(written > 0);
-    assert_eq!(status.code(), tonic::Code::Unavailable, "{status:?}");
-    let again = items.batch_upsert_items(batch(written)).await.unwrap_err();
-    let details = tonic_types::StatusExt::get_error_details(&again);
-    assert_eq!(details.error_info().unwrap().reason, "READ_ONLY");
+    put("before").await.unwrap();
+    std::fs::write(&broken, b"").unwrap();
+    for id in ["at", "after"] {
+        let status = put(id).await.unwrap_err();
+        assert_eq!(status.code(), tonic::Code::Unavailable, "{status:?}");
+        let details = status.get_error_details();
+        assert_eq!(details.error_info().unwrap().reason, "READ_ONLY");
+    }
 
-    let get = pb::GetItemRequest {
+    let get = |id: &str| pb::GetItemRequest {
         collection: "v".into(),
-        id: "0/0".into(),
+        id: id.into(),
         view: None,
     };
-    let got = items.get_item(get).await.unwrap().into_inner();
-    assert_eq!(got.item.unwrap().id, "0/0");
-    // What was refused is not to be seen.
-    let get = pb::GetItemRequest {
-        collection: "v".into(),
-        id: format!("{written}/0"),
-        view: None,
-    };
-    let status = items.get_item(get).await.unwrap_err();
+    let mut items = ItemServiceClient::new(channel.clone());
+    items.get_item(get("before")).await.unwrap();
+    // What was refused is nowhere to be seen.
+    let status = items.get_item(get("at")).await.unwrap_err();
     assert_eq!(status.code(), tonic::Code::NotFound, "{status:?}");
-    let search = pb::SearchRequest {
+    let list = pb::ListItemsRequest {
         collection: "v".into(),
-        probe: Some(pb::Probe {
-            content: Some(pb::probe::Content::ItemId("0/0".into())),
-        }),
-        k: 10,
         ..Default::default()
     };
-    let mut searches = pb::search_service_client::SearchServiceClient::new(channel.clone());
-    let hits = searches.search(search).await.unwrap().into_inner().hits;
-    assert_eq!(hits.len(), 10);
+    let listed = items.list_items(list).await.unwrap().into_inner().items;
+    assert_eq!(listed.len(), 1);
+    let search = |id: &str| pb::SearchRequest {
+        collection: "v".into(),
+        probe: Some(pb::Probe {
+            content: Some(pb::probe::Content::ItemId(id.into())),
+        }),
+        with_payload: true,
+        ..Default::default()
+    };
+    let mut searches = SearchServiceClient::new(channel.clone());
+    searches.search(search("before")).await.unwrap();
+    let status = searches.search(search("at")).await.unwrap_err();
+    assert_eq!(status.code(), tonic::Code::NotFound, "{status:?}");
     let mut health = HealthClient::new(channel);
-    let mut asked = 0;
-    loop {
-        let request = HealthCheckRequest {
-            service: "twindex.v1.ItemService".into(),
-        };
-        let told = health.check(request).await.unwrap().into_inner().status();
-        if told == tonic_health::pb::health_check_response::ServingStatus::NotServing {
-            break;
-        }
-        asked += 1;
-        assert!(asked < 100, "it says that it serves");
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-    }
+    let request = HealthCheckRequest {
+        service: "twindex.v1.ItemService".into(),
+    };
+    let watched = health.watch(request).await.unwrap().into_inner();
+    let told = tokio_stream::StreamExt::filter(watched, |told| {
+        told.as_ref().unwrap().status() == ServingStatus::NotServing
+    });
+    let mut told = std::pin::pin!(told);
+    let told = tokio_stream::StreamExt::next(&mut told);
+    let told = tokio::time::timeout(std::time::Duration::from_secs(20), told).await;
+    assert!(told.unwrap().is_some());
 
     assert_eq!(serving.stop(), Some(1));
     let told = std::fs::read_to_string(log).unwrap();
     assert!(told.contains("writes were refused since"), "{told}");
-    assert!(!told.contains("is on disk"), "{told}");
+    assert!(told.contains("Input/output error"), "{told}");
 }

@@ -80,7 +80,7 @@ pub fn image_probe(path: &Path) -> Result<pb::Probe, CliError> {
 pub fn read(path: &Path) -> Result<bytes::Bytes, CliError> {
     let bytes = std::fs::read(path);
     bytes.map(Into::into).map_err(|e| {
-        let error = CliError::failed(format!("reading {}: {e}", path.display()));
+        let error = CliError::invalid(format!("reading {}: {e}", path.display()));
         error.with_hint("is the path right, and may you read it?")
     })
 }
@@ -133,7 +133,9 @@ impl Client {
 }
 
 /// What an error comes down to: the transport's own words say only that it failed.
-fn innermost<'a>(mut error: &'a (dyn std::error::Error + 'static)) -> &'a dyn std::error::Error {
+pub(super) fn innermost<'a>(
+    mut error: &'a (dyn std::error::Error + 'static),
+) -> &'a dyn std::error::Error {
     while let Some(source) = error.source() {
         error = source;
     }
@@ -143,6 +145,11 @@ fn innermost<'a>(mut error: &'a (dyn std::error::Error + 'static)) -> &'a dyn st
 impl From<Status> for CliError {
     fn from(status: Status) -> Self {
         let text = status.message().to_owned();
+        // What the server says has no cause here; what the connection says has.
+        if let Some(cause) = std::error::Error::source(&status) {
+            let why = format!("the connection broke: {}", innermost(cause));
+            return Self::unavailable(why).with_hint("is the server running?");
+        }
         match status.code() {
             Code::NotFound => {
                 Self::not_found(text).with_hint("`twindex collection list` shows what there is")

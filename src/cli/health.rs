@@ -1,10 +1,9 @@
 //! `twindex health`: whether the server serves, as `grpc.health.v1` has it.
 
-use super::client::ServerArgs;
+use super::client::{ServerArgs, innermost};
 use super::error::CliError;
 use super::output::Output;
 use serde_json::json;
-use std::error::Error;
 use std::time::Duration;
 use tonic::transport::Endpoint;
 use tonic_health::pb::HealthCheckRequest;
@@ -31,11 +30,10 @@ pub async fn run(args: Args, out: &Output) -> Result<(), CliError> {
         .map_err(|e| CliError::invalid(format!("--server {url}: {e}")))?
         .connect_timeout(PATIENCE)
         .timeout(PATIENCE);
-    let channel = endpoint.connect().await.map_err(|e| {
-        let causes = std::iter::successors(Some(&e as &dyn Error), |e| (*e).source());
-        let why = causes.last().map_or_else(String::new, ToString::to_string);
-        CliError::unavailable(format!("no server at {url}: {why}"))
-    })?;
+    let channel = endpoint
+        .connect()
+        .await
+        .map_err(|e| CliError::unavailable(format!("no server at {url}: {}", innermost(&e))))?;
     let answer = HealthClient::new(channel)
         .check(HealthCheckRequest::default())
         .await

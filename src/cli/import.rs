@@ -49,8 +49,6 @@ const ASK: usize = 100;
 const AHEAD: usize = 64;
 /// Most bytes of a file's message.
 const LARGEST: u64 = MAX_MESSAGE_BYTES as u64;
-/// Refused files shown.
-const SHOWN: usize = 20;
 
 /// Runs the command.
 ///
@@ -61,7 +59,11 @@ pub async fn run(args: Args, out: &Output) -> Result<(), CliError> {
     let mut client = Client::connect(&args.server).await?;
     make(&mut client, &args.collection).await?;
     let files: Vec<File> = folder.files().collect();
-    let report = import(&mut client, &args.collection, files, args.overwrite, out).await?;
+    let mut report = import(&mut client, &args.collection, files, args.overwrite, out).await?;
+    let unreadable = folder.refused().iter();
+    report
+        .refused
+        .extend(unreadable.map(|r| (r.path.clone(), r.why.clone())));
     tell(&report, out)
 }
 
@@ -88,12 +90,9 @@ fn tell(report: &Report, out: &Output) -> Result<(), CliError> {
         return Ok(());
     }
     let mut text = format!("{} files were refused:", report.refused.len());
-    for (file, why) in report.refused.iter().take(SHOWN) {
+    for (file, why) in &report.refused {
         // Writing to a string cannot fail.
         let _ = write!(text, "\n  {file}: {why}");
-    }
-    if report.refused.len() > SHOWN {
-        text.push_str("\n  … (--json lists all)");
     }
     Err(CliError::partial(text))
 }
@@ -166,7 +165,15 @@ pub async fn import(
         .items
         .stream_upsert_items(ReceiverStream::new(stream));
     let mut answers = answers.await?.into_inner();
-    while let Some(answer) = answers.message().await? {
+    let broken = |imported: usize, status| {
+        let hint = format!("{imported} images are stored; the same command goes on from there");
+        CliError::from(status).with_hint(hint)
+    };
+    while let Some(answer) = answers
+        .message()
+        .await
+        .map_err(|status| broken(report.imported, status))?
+    {
         bar.add(1);
         let status = answer.status.unwrap_or_default();
         if status.code == 0 {

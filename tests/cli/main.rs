@@ -301,6 +301,41 @@ fn files_that_cannot_be_sent_do_not_stop_an_import() {
 }
 
 #[test]
+fn an_import_whose_server_dies_says_how_to_go_on() {
+    let dir = tempfile::tempdir().unwrap();
+    // Enough to be under way still when the first are stored.
+    let folder = glyphs(&dir.path().join("images"), 100, 40);
+    let data = dir.path().join("data");
+    let serving = Serving::start(&data);
+    let url = serving.url();
+    let import = Command::new(BINARY)
+        .args(["import", "g", &folder, "--server", &url])
+        .stderr(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let stored = || json(&["stats", "g", "--server", &url])["items"].as_u64();
+    while !twindex(&["collection", "show", "g", "--server", &url])
+        .status
+        .success()
+        || stored() == Some(0)
+    {}
+    drop(serving);
+    let output = import.wait_with_output().unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(4), "{told}");
+    assert!(
+        told.contains("the same command goes on from there"),
+        "{told}"
+    );
+    let serving = Serving::start(&data);
+    let report = json(&["import", "g", &folder, "--server", &serving.url()]);
+    let number = |name: &str| report[name].as_u64().unwrap();
+    assert!(number("skipped") > 0);
+    assert_eq!(number("skipped") + number("imported"), 4_000);
+}
+
+#[test]
 fn many_large_images_are_embedded_in_several_messages() {
     let dir = tempfile::tempdir().unwrap();
     let serving = Serving::start(&dir.path().join("data"));
