@@ -32,7 +32,8 @@ pub struct Args {
     /// Seed of weights, samples and augmentation
     #[arg(long, value_name = "S", default_value_t = 7)]
     seed: u64,
-    /// What is minimised: supcon, contrastive or triplet
+    /// What is minimised: supcon, ntxent, prototypical, contrastive, triplet (semi-hard),
+    /// triplet-hard, triplet-all or lifted
     #[arg(long, default_value_t = Loss::default())]
     loss: Loss,
     /// Folder of classes to measure the finished encoder on, for its card

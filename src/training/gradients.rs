@@ -150,25 +150,26 @@ fn check_loss(loss: Loss) {
     let (n, d) = (12, 5);
     let labels: Vec<u32> = (0..n).map(|i| i / 3).collect();
     let start = normal(n as usize * d, &mut Random::new(5, 0));
-    let value = |values: &[f32]| {
+    let start: Vec<f64> = start.into_iter().map(f64::from).collect();
+    let value = |values: &[f64]| {
         let z = Var::from_slice(values, (n as usize, d), &Device::Cpu).unwrap();
         (loss.of(&net::unit(&z).unwrap(), &labels).unwrap(), z)
     };
     let (scalar, z) = value(&start);
     let gradients = scalar.backward().unwrap();
     let gradient = gradients.get(&z).unwrap().flatten_all().unwrap();
-    let gradient = gradient.to_vec1::<f32>().unwrap();
+    let gradient = gradient.to_vec1::<f64>().unwrap();
     assert!(gradient.iter().any(|g| g.abs() > 1e-3));
     for (i, gradient) in gradient.iter().enumerate() {
-        let at = |by: f32| {
+        let at = |by: f64| {
             let mut moved = start.clone();
             moved[i] += by;
-            value(&moved).0.to_scalar::<f32>().unwrap()
+            value(&moved).0.to_scalar::<f64>().unwrap()
         };
         // Small: a larger step may change which negative a triplet takes.
-        let numeric = (at(3e-4) - at(-3e-4)) / 6e-4;
+        let numeric = (at(1e-6) - at(-1e-6)) / 2e-6;
         assert!(
-            (numeric - gradient).abs() < 2e-3 + 0.01 * numeric.abs(),
+            (numeric - gradient).abs() < 1e-6 * (1.0 + numeric.abs()),
             "{loss}, element {i}: {gradient}, should be {numeric}"
         );
     }
@@ -192,6 +193,8 @@ fn losses_fall_when_mates_come_together() {
         let apart = of(loss, [[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]]);
         let together = of(loss, [[1.0, 0.0], [1.0, 0.0], [-1.0, 0.0], [-1.0, 0.0]]);
         assert!(together < apart, "{loss}: {together} {apart}");
-        assert!(together < 1e-3, "{loss}: {together}");
+        // Lifted structure sums over strangers, and wants more the more there are.
+        let least = if loss == Loss::Lifted { 0.2 } else { 1e-3 };
+        assert!(together < least, "{loss}: {together}");
     }
 }
