@@ -1,18 +1,16 @@
-//! Convolution, batch normalisation, ReLU and pooling as one operation with its own
-//! gradient.
+//! Convolution, batch normalisation, ReLU and pooling as one step, there and back.
 //!
 //! Fused, because candle's own convolution takes four to eight times its forward time to
 //! go back, and its 2x2 max pooling goes back wrongly (candle-core 0.11.1). Channels last.
 //! Batch normalisation: Ioffe and Szegedy 2015. Sums are made image by image and added in
 //! order, so results do not depend on the number of threads.
 
+use super::buffers::Buffers;
 use crate::encoder::conv::{Conv, KernelGradient, Size};
-use crate::encoder::layer::values;
 use crate::encoder::tower::EPSILON;
 use crate::training::pooling;
-use candle_core::{CpuStorage, CustomOp3, Error, Layout, Result, Shape, Storage, Tensor};
+use candle_core::{Error, Result};
 use rayon::prelude::*;
-use std::sync::{Arc, Mutex, PoisonError};
 
 /// In how many parts a kernel's gradient is summed.
 const PARTS: usize = 8;
@@ -34,15 +32,11 @@ pub struct Saved {
     pub statistics: Statistics,
 }
 
-/// The operation: input `[n, height, width, from]`, kernel `[3, 3, from, to]`, affine
-/// `[2, to]`: gains, then shifts. Height and width are even where `pool`.
-pub struct ConvNormRelu {
-    /// Whether 2x2 max pooling follows.
-    pub pool: bool,
-    /// Whether the gradient of the input is wanted; the first layer's is not.
-    pub input_gradient: bool,
-    /// Filled on the way there, emptied on the way back.
-    pub saved: Arc<Mutex<Saved>>,
+/// One step of a tower. Its parameters: kernel `[3, 3, from, to]`, `to` gains, `to` shifts.
+#[derive(Debug, Clone, Copy)]
+pub struct Block {
+    size: Size,
+    pool: bool,
 }
 
 /// `normalised = scale * raw + offset`, one a channel.
@@ -69,28 +63,54 @@ impl Line {
     }
 }
 
-impl CustomOp3 for ConvNormRelu {
-    fn name(&self) -> &'static str {
-        "conv-norm-relu"
-    }
-
-    fn cpu_fwd(
-        &self,
-        s1: &CpuStorage,
-        l1: &Layout,
-        s2: &CpuStorage,
-        l2: &Layout,
-        s3: &CpuStorage,
-        l3: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let (x, kernel, affine) = (values(s1, l1)?, values(s2, l2)?, values(s3, l3)?);
-        let (n, size) = sizes(l1.shape(), l2.shape())?;
-        let (height, width, to) = (size.height, size.width, size.to);
-        if self.pool && (height % 2 == 1 || width % 2 == 1) {
+impl Block {
+    /// A block for images of this size, with 2x2 max pooling at its end where `pool`.
+    ///
+    /// # Errors
+    /// Something is zero; height or width is odd where `pool`.
+    pub fn new(size: Size, pool: bool) -> Result<Self> {
+        if size.input() == 0 || size.output() == 0 {
+            return Err(Error::msg("an empty image"));
+        }
+        if pool && (size.height % 2 == 1 || size.width % 2 == 1) {
             return Err(Error::msg("pooling needs even height and width"));
         }
+        Ok(Self { size, pool })
+    }
+
+    /// The images that go in, and their channels out.
+    #[must_use]
+    pub fn size(&self) -> Size {
+        self.size
+    }
+
+    /// How many parameters.
+    #[must_use]
+    pub fn parameters(&self) -> usize {
+        9 * self.size.from * self.size.to + 2 * self.size.to
+    }
+
+    /// Numbers of an image that comes out.
+    #[must_use]
+    pub fn output(&self) -> usize {
+        self.size.output() / if self.pool { 4 } else { 1 }
+    }
+
+    fn split<'a>(&self, parameters: &'a [f32]) -> (&'a [f32], &'a [f32]) {
+        parameters.split_at(9 * self.size.from * self.size.to)
+    }
+
+    /// A batch, image after image.
+    ///
+    /// # Panics
+    /// `x` is no whole number of images, or the parameters are not as many as they should be.
+    #[must_use]
+    pub fn forward(&self, x: &[f32], parameters: &[f32], buffers: &Buffers) -> (Vec<f32>, Saved) {
+        let (size, to) = (self.size, self.size.to);
+        let (kernel, affine) = self.split(parameters);
+        let n = x.len() / size.input();
         let conv = Conv::new(kernel, size);
-        let mut raw = vec![0.0; n * size.output()];
+        let mut raw = buffers.take(n * size.output());
         // An image's sums are taken while it is still in the cache.
         let sums: Vec<Vec<f32>> = raw
             .par_chunks_mut(size.output())
@@ -102,84 +122,59 @@ impl CustomOp3 for ConvNormRelu {
             .collect();
         let statistics = statistics(&sums, n * size.places(), to);
         let line = Line::new(affine, &statistics);
-        let shape = if self.pool {
-            (n, height / 2, width / 2, to)
-        } else {
-            (n, height, width, to)
-        };
-        let each = shape.1 * shape.2 * to;
-        let mut out = vec![0.0; n * each];
-        out.par_chunks_mut(each)
+        let mut out = buffers.take(n * self.output());
+        out.par_chunks_mut(self.output())
             .zip(raw.par_chunks(size.output()))
             .for_each(|(y, raw)| {
                 if self.pool {
-                    pooling::forward(raw, width, &line.scale, &line.offset, y);
+                    pooling::forward(raw, size.width, &line.scale, &line.offset, y);
                 } else {
                     relu(raw, &line, y);
                 }
             });
-        *self.saved.lock().unwrap_or_else(PoisonError::into_inner) = Saved { raw, statistics };
-        Ok((CpuStorage::F32(out), shape.into()))
+        (out, Saved { raw, statistics })
     }
 
-    fn bwd(
+    /// The gradients of the parameters and, where `input`, of `x` (else nothing); `gradient`
+    /// is that of what [`Block::forward`] answered for this very batch.
+    ///
+    /// # Panics
+    /// As [`Block::forward`].
+    #[must_use]
+    pub fn backward(
         &self,
-        x: &Tensor,
-        kernel: &Tensor,
-        affine: &Tensor,
-        _out: &Tensor,
-        gradient: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let saved = std::mem::take(&mut *self.saved.lock().unwrap_or_else(PoisonError::into_inner));
-        let (n, size) = sizes(x.shape(), kernel.shape())?;
-        if saved.raw.len() != n * size.output() {
-            return Err(Error::msg("the way back belongs to another batch"));
-        }
-        let device = x.device();
-        let (draw, daffine) = with_values(affine, |affine| {
-            with_values(
-                gradient,
-                |g| Ok(self.normalisation(&saved, affine, g, size)),
-            )
-        })?;
-        drop(saved);
-        let back = if self.input_gradient {
-            Some(with_values(kernel, |k| Ok(Conv::back(k, size)))?)
-        } else {
-            None
-        };
-        let (dkernel, dx) = with_values(x, |x| Ok(convolution(x, &draw, back.as_ref(), size)))?;
-        let dx = match back {
-            Some(_) => Some(Tensor::from_vec(dx, x.shape(), device)?),
-            None => None,
-        };
-        Ok((
-            dx,
-            Some(Tensor::from_vec(dkernel, kernel.shape(), device)?),
-            Some(Tensor::from_vec(daffine, affine.shape(), device)?),
-        ))
+        x: &[f32],
+        parameters: &[f32],
+        saved: Saved,
+        gradient: &[f32],
+        input: bool,
+        buffers: &Buffers,
+    ) -> (Vec<f32>, Vec<f32>) {
+        let (kernel, affine) = self.split(parameters);
+        let (draw, daffine) = self.normalisation(&saved, affine, gradient, buffers);
+        buffers.give(saved.raw);
+        let back = input.then(|| Conv::back(kernel, self.size));
+        let (mut parameters, dx) = convolution(x, &draw, back.as_ref(), self.size, buffers);
+        buffers.give(draw);
+        parameters.extend(daffine);
+        (parameters, dx)
     }
-}
 
-impl ConvNormRelu {
     /// Gradients of the convolution's output and of gains and shifts.
     fn normalisation(
         &self,
         saved: &Saved,
         affine: &[f32],
         gradient: &[f32],
-        size: Size,
+        buffers: &Buffers,
     ) -> (Vec<f32>, Vec<f32>) {
+        let size = self.size;
         let (raw, to) = (&saved.raw, size.to);
         let Statistics { mean, variance } = &saved.statistics;
         let line = Line::new(affine, &saved.statistics);
-        let each = if self.pool {
-            size.output() / 4
-        } else {
-            size.output()
-        };
+        let each = self.output();
         // First the gradient of the normalised values, with its sums.
-        let mut d = vec![0.0; raw.len()];
+        let mut d = buffers.take(raw.len());
         let sums: Vec<Vec<f32>> = d
             .par_chunks_mut(size.output())
             .zip(raw.par_chunks(size.output()))
@@ -236,30 +231,6 @@ fn narrow(v: f64) -> f32 {
     v as f32
 }
 
-fn sizes(x: &Shape, kernel: &Shape) -> Result<(usize, Size)> {
-    let (n, height, width, from) = x.dims4()?;
-    let (_, _, _, to) = kernel.dims4()?;
-    let size = Size {
-        height,
-        width,
-        from,
-        to,
-    };
-    if n == 0 || size.input() == 0 || size.output() == 0 {
-        return Err(Error::msg("an empty batch"));
-    }
-    Ok((n, size))
-}
-
-pub(super) fn with_values<R>(tensor: &Tensor, f: impl FnOnce(&[f32]) -> Result<R>) -> Result<R> {
-    let tensor = tensor.contiguous()?;
-    let (storage, layout) = tensor.storage_and_layout();
-    match &*storage {
-        Storage::Cpu(cpu) => f(values(cpu, layout)?),
-        _ => Err(Error::msg("the encoder trains on the CPU")),
-    }
-}
-
 /// Sums and sums of squares of each channel of an image.
 fn moments(raw: &[f32], to: usize) -> Vec<f32> {
     let mut sums = vec![0.0; 2 * to];
@@ -298,11 +269,17 @@ fn add_up(parts: &[Vec<f32>], length: usize) -> Vec<f64> {
 }
 
 /// Gradients of the kernel and, with the way `back`, of the input.
-fn convolution(x: &[f32], d: &[f32], back: Option<&Conv>, size: Size) -> (Vec<f32>, Vec<f32>) {
+fn convolution(
+    x: &[f32],
+    d: &[f32],
+    back: Option<&Conv>,
+    size: Size,
+    buffers: &Buffers,
+) -> (Vec<f32>, Vec<f32>) {
     let images = x.len() / size.input();
     let part = images.div_ceil(PARTS);
     let of_kernel = KernelGradient::new(size);
-    let mut dx = vec![0.0; if back.is_some() { x.len() } else { 0 }];
+    let mut dx = buffers.take(if back.is_some() { x.len() } else { 0 });
     let mut shares: Vec<&mut [f32]> = dx.chunks_mut(part * size.input()).collect();
     shares.resize_with(images.div_ceil(part), Default::default);
     let parts: Vec<Vec<f32>> = x

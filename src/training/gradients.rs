@@ -5,12 +5,14 @@
     reason = "formulas as they are written, small counts"
 )]
 
-use super::block::{ConvNormRelu, Saved};
+use super::block::Block;
+use super::buffers::Buffers;
 use super::random::Random;
+use super::stack::Stack;
 use super::{Loss, net};
+use crate::encoder::conv::Size;
 use crate::encoder::tower::EPSILON;
 use candle_core::{Device, Tensor, Var};
-use std::sync::{Arc, Mutex};
 
 /// Convolution, normalisation, ReLU and pooling by their definitions, in `f64`.
 struct Reference {
@@ -74,66 +76,112 @@ fn normal(count: usize, random: &mut Random) -> Vec<f32> {
     (0..count).map(|_| random.normal()).collect()
 }
 
-fn check_block(pool: bool, height: usize, width: usize) {
-    let (n, from, to) = (3, 5, 7);
-    let random = &mut Random::new(1, 2);
-    let inputs = [
-        normal(n * height * width * from, random),
-        normal(9 * from * to, random),
-        normal(2 * to, random),
-    ];
-    let cpu = &Device::Cpu;
-    let x = Var::from_slice(&inputs[0], (n, height, width, from), cpu).unwrap();
-    let kernel = Var::from_slice(&inputs[1], (3, 3, from, to), cpu).unwrap();
-    let affine = Var::from_slice(&inputs[2], (2, to), cpu).unwrap();
-    let op = ConvNormRelu {
-        pool,
-        input_gradient: true,
-        saved: Arc::new(Mutex::new(Saved::default())),
-    };
-    let out = x.apply_op3(&kernel, &affine, op).unwrap();
-    let weights = normal(out.elem_count(), random);
-    let scalar = (&out * Tensor::from_slice(&weights, out.shape(), cpu).unwrap())
-        .unwrap()
-        .sum_all()
-        .unwrap();
-    let gradients = scalar.backward().unwrap();
+/// Compares gradients with those of `value`, by finite differences.
+fn compare(name: &str, gradients: &[f32], at: &[f64], value: impl Fn(&[f64]) -> f64) {
+    for (i, gradient) in gradients.iter().enumerate() {
+        let moved = |by: f64| {
+            let mut moved = at.to_vec();
+            moved[i] += by;
+            value(&moved)
+        };
+        let numeric = (moved(1e-6) - moved(-1e-6)) / 2e-6;
+        let difference = (numeric - f64::from(*gradient)).abs();
+        assert!(
+            difference < 1e-3 * (1.0 + numeric.abs()),
+            "{name}, element {i}: {gradient}, should be {numeric}"
+        );
+    }
+}
 
-    let reference = Reference {
+fn exact(v: &[f32]) -> Vec<f64> {
+    v.iter().copied().map(f64::from).collect()
+}
+
+fn weighted(out: &[f64], weights: &[f32]) -> f64 {
+    let products = out.iter().zip(weights);
+    products.map(|(a, b)| a * f64::from(*b)).sum()
+}
+
+fn reference(size: Size, pool: bool, n: usize) -> Reference {
+    Reference {
         n,
+        height: size.height,
+        width: size.width,
+        from: size.from,
+        to: size.to,
+        pool,
+    }
+}
+
+impl Reference {
+    fn with(&self, x: &[f64], parameters: &[f64]) -> Vec<f64> {
+        let (kernel, affine) = parameters.split_at(9 * self.from * self.to);
+        self.forward(x, kernel, affine)
+    }
+}
+
+fn check_block(pool: bool, height: usize, width: usize) {
+    let size = Size {
+        height,
+        width,
+        from: 5,
+        to: 7,
+    };
+    let (n, random) = (3, &mut Random::new(1, 2));
+    let (block, buffers) = (Block::new(size, pool).unwrap(), &Buffers::default());
+    let x = normal(n * size.input(), random);
+    let parameters = normal(block.parameters(), random);
+    let (out, saved) = block.forward(&x, &parameters, buffers);
+    let weights = normal(out.len(), random);
+    let (dparameters, dx) = block.backward(&x, &parameters, saved, &weights, true, buffers);
+    assert_eq!((dparameters.len(), dx.len()), (parameters.len(), x.len()));
+    let reference = reference(size, pool, n);
+    let (x, parameters) = (exact(&x), exact(&parameters));
+    for (a, b) in out.iter().zip(reference.with(&x, &parameters)) {
+        assert!((f64::from(*a) - b).abs() < 1e-3, "{a} {b}");
+    }
+    compare("parameters", &dparameters, &parameters, |p| {
+        weighted(&reference.with(&x, p), &weights)
+    });
+    compare("input", &dx, &x, |x| {
+        weighted(&reference.with(x, &parameters), &weights)
+    });
+}
+
+#[test]
+fn a_stack_goes_back_through_all_its_blocks() {
+    let size = |height, width, from, to| Size {
         height,
         width,
         from,
         to,
-        pool,
     };
-    let exact = inputs.map(|v| v.into_iter().map(f64::from).collect::<Vec<_>>());
-    let value = |inputs: &[Vec<f64>; 3]| -> f64 {
-        let out = reference.forward(&inputs[0], &inputs[1], &inputs[2]);
-        out.iter()
-            .zip(&weights)
-            .map(|(a, b)| a * f64::from(*b))
-            .sum()
-    };
-    let got = f64::from(scalar.to_scalar::<f32>().unwrap());
-    assert!((got - value(&exact)).abs() < 1e-3, "{got}");
-    for (which, var) in [&x, &kernel, &affine].into_iter().enumerate() {
-        let gradient = gradients.get(var).unwrap().flatten_all().unwrap();
-        let gradient = gradient.to_vec1::<f32>().unwrap();
-        for (i, gradient) in gradient.iter().enumerate() {
-            let at = |by: f64| {
-                let mut moved = exact.clone();
-                moved[which][i] += by;
-                value(&moved)
-            };
-            let numeric = (at(1e-6) - at(-1e-6)) / 2e-6;
-            let difference = (numeric - f64::from(*gradient)).abs();
-            assert!(
-                difference < 1e-3 * (1.0 + numeric.abs()),
-                "input {which}, element {i}: {gradient}, should be {numeric}"
-            );
-        }
-    }
+    let sizes = [(size(4, 6, 3, 4), true), (size(2, 3, 4, 5), false)];
+    let blocks = sizes.map(|(size, pool)| Block::new(size, pool).unwrap());
+    let (n, random, cpu) = (3, &mut Random::new(3, 4), &Device::Cpu);
+    let x = normal(n * sizes[0].0.input(), random);
+    let counts = blocks.map(|b| b.parameters());
+    let parameters = normal(counts[0] + counts[1], random);
+    let images = Tensor::from_slice(&x, (n, 4, 6, 3), cpu).unwrap();
+    let all = Var::from_slice(&parameters, parameters.len(), cpu).unwrap();
+    let stack = Stack::new(blocks.to_vec());
+    let (out, statistics) = stack.forward(&images, &all).unwrap();
+    assert_eq!(statistics.len(), 2);
+    let weights = normal(out.elem_count(), random);
+    let weighting = Tensor::from_slice(&weights, out.shape(), cpu).unwrap();
+    let scalar = (out * weighting).unwrap().sum_all().unwrap();
+    let gradients = scalar.backward().unwrap();
+    let gradients = gradients.get(&all).unwrap().to_vec1::<f32>().unwrap();
+    let references = sizes.map(|(size, pool)| reference(size, pool, n));
+    let x = exact(&x);
+    compare("parameters", &gradients, &exact(&parameters), |p| {
+        let (first, second) = p.split_at(counts[0]);
+        let between = references[0].with(&x, first);
+        weighted(&references[1].with(&between, second), &weights)
+    });
+    assert!(scalar.backward().is_err(), "there is one way back");
+    let short = Tensor::zeros(7, candle_core::DType::F32, cpu).unwrap();
+    assert!(stack.forward(&images, &short).is_err());
 }
 
 #[test]

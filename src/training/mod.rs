@@ -2,13 +2,14 @@
 //!
 //! - `corpus`, `sampler`, `augment`, `random`: what a step learns from; all of it follows
 //!   from a seed and the number of the step.
-//! - `init`, `block`, `pooling`, `net`, `loss`, `optim`: how it learns.
+//! - `init`, `block`, `buffers`, `pooling`, `stack`, `net`, `loss`, `optim`: how it learns.
 //! - `dataset`, `glyphs`: folders of labelled images, and an alphabet that draws itself.
 //! - `evaluate`: figures on data that the encoder has not seen.
 //! - `options`, `trainer`, `checkpoint`, `oneshot`: the run, and how far it came.
 
 pub mod augment;
 pub mod block;
+pub mod buffers;
 pub mod checkpoint;
 pub mod corpus;
 pub mod dataset;
@@ -26,6 +27,7 @@ mod options;
 mod pooling;
 pub mod random;
 pub mod sampler;
+pub mod stack;
 mod trainer;
 
 pub use corpus::Corpus;

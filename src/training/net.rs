@@ -1,12 +1,13 @@
 //! The tower as it learns: the same layers as [`crate::encoder::tower`], with batch
 //! normalisation over the batch.
 
-use super::block::{ConvNormRelu, Saved};
-use crate::encoder::tower::pools;
-use crate::encoder::weights::Block;
+use super::block::Block;
+use super::stack::Stack;
+use crate::encoder::conv::Size;
+use crate::encoder::tower::{STEM, pools};
+use crate::encoder::weights;
 use crate::encoder::{Plan, Weights};
 use candle_core::{D, Device, Result, Tensor, Var};
-use std::sync::{Arc, Mutex, PoisonError};
 
 /// How much of a batch goes into the running statistics, once these have settled.
 const MOMENTUM: f32 = 0.05;
@@ -34,6 +35,7 @@ struct Layer {
 #[derive(Debug)]
 pub struct Net {
     plan: Plan,
+    stack: Stack,
     layers: Vec<Layer>,
     head: Var,
     bias: Var,
@@ -47,8 +49,16 @@ impl Net {
     pub fn new(weights: &Weights) -> Result<Self> {
         let cpu = &Device::Cpu;
         let plan = weights.plan;
-        let mut layers = Vec::new();
-        for (block, (from, to)) in weights.blocks.iter().zip(plan.channels()) {
+        let (mut layers, mut blocks, mut side) = (Vec::new(), Vec::new(), STEM);
+        for (i, (block, (from, to))) in weights.blocks.iter().zip(plan.channels()).enumerate() {
+            let size = Size {
+                height: side,
+                width: side,
+                from,
+                to,
+            };
+            blocks.push(Block::new(size, pools(i))?);
+            side /= if pools(i) { 2 } else { 1 };
             let affine = [&block.gain[..], &block.shift[..]].concat();
             layers.push(Layer {
                 kernel: Var::from_slice(&block.kernel, (3, 3, from, to), cpu)?,
@@ -59,6 +69,7 @@ impl Net {
         }
         Ok(Self {
             plan,
+            stack: Stack::new(blocks),
             layers,
             head: Var::from_slice(&weights.head, (plan.features(), plan.dim), cpu)?,
             bias: Var::from_slice(&weights.bias, plan.dim, cpu)?,
@@ -91,20 +102,17 @@ impl Net {
     pub fn forward(&mut self, batch: &Tensor, settled: u64) -> Result<Tensor> {
         #[expect(clippy::cast_precision_loss, reason = "only small ones matter")]
         let share = (1.0 / (settled as f32 + 1.0)).max(MOMENTUM);
-        let mut x = batch.clone();
-        for (i, layer) in self.layers.iter_mut().enumerate() {
-            let saved = Arc::new(Mutex::new(Saved::default()));
-            let block = ConvNormRelu {
-                pool: pools(i),
-                input_gradient: i > 0,
-                saved: Arc::clone(&saved),
-            };
-            x = x.apply_op3(&layer.kernel, &layer.affine, block)?;
-            let saved = saved.lock().unwrap_or_else(PoisonError::into_inner);
-            blend(&mut layer.mean, &saved.statistics.mean, share);
-            blend(&mut layer.variance, &saved.statistics.variance, share);
+        let mut parameters = Vec::with_capacity(2 * self.layers.len());
+        for layer in &self.layers {
+            parameters.push(layer.kernel.flatten_all()?);
+            parameters.push(layer.affine.flatten_all()?);
         }
-        let x = x.flatten_from(1)?.matmul(&self.head)?;
+        let (x, statistics) = self.stack.forward(batch, &Tensor::cat(&parameters, 0)?)?;
+        for (layer, statistics) in self.layers.iter_mut().zip(&statistics) {
+            blend(&mut layer.mean, &statistics.mean, share);
+            blend(&mut layer.variance, &statistics.variance, share);
+        }
+        let x = x.matmul(&self.head)?;
         unit(&x.broadcast_add(&self.bias)?)
     }
 
@@ -118,7 +126,7 @@ impl Net {
         for layer in &self.layers {
             let mut gain = flat(&layer.affine)?;
             let shift = gain.split_off(gain.len() / 2);
-            blocks.push(Block {
+            blocks.push(weights::Block {
                 kernel: flat(&layer.kernel)?,
                 gain,
                 shift,

@@ -1,8 +1,8 @@
 //! `AdamW` (Loshchilov and Hutter 2019): Adam with weight decay apart from the gradient, a
 //! decay for each parameter, and a state that can be kept and resumed.
 
-use super::block::with_values;
 use super::net::Parameter;
+use super::stack::with_values;
 use candle_core::backprop::GradStore;
 use candle_core::{Result, Tensor};
 
