@@ -64,6 +64,7 @@ pub async fn run(args: Args, out: &Output) -> Result<(), CliError> {
     report
         .refused
         .extend(unreadable.map(|r| (r.path.clone(), r.why.clone())));
+    report.refused.sort();
     tell(&report, out)
 }
 
@@ -165,14 +166,20 @@ pub async fn import(
         .items
         .stream_upsert_items(ReceiverStream::new(stream));
     let mut answers = answers.await?.into_inner();
-    let broken = |imported: usize, status| {
-        let hint = format!("{imported} images are stored; the same command goes on from there");
+    let broken = |report: &Report, status| {
+        let (stored, refused) = (report.imported, report.refused.len());
+        let next = if overwrite {
+            "the same command without --overwrite stores the others"
+        } else {
+            "the same command goes on from there"
+        };
+        let hint = format!("{stored} images are stored and {refused} were refused; {next}");
         CliError::from(status).with_hint(hint)
     };
     while let Some(answer) = answers
         .message()
         .await
-        .map_err(|status| broken(report.imported, status))?
+        .map_err(|status| broken(&report, status))?
     {
         bar.add(1);
         let status = answer.status.unwrap_or_default();

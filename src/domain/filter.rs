@@ -6,7 +6,7 @@ use std::collections::HashSet;
 
 /// Deepest nesting of `and`, `or` and `not`.
 pub const MAX_FILTER_DEPTH: usize = 32;
-/// Most conditions in one filter: each is looked at for every item.
+/// Most conditions within one filter: each is looked at for every item.
 pub const MAX_FILTER_CONDITIONS: usize = 1_000;
 /// Most labels and values in one filter, in all its conditions together.
 pub const MAX_FILTER_VALUES: usize = 100_000;
@@ -114,7 +114,7 @@ impl Filter {
     /// More than [`MAX_FILTER_CONDITIONS`] or [`MAX_FILTER_VALUES`].
     pub fn check_size(&self) -> Result<(), Invalid> {
         for (n, what, most) in [
-            (self.conditions(), "conditions", MAX_FILTER_CONDITIONS),
+            (self.conditions() - 1, "conditions", MAX_FILTER_CONDITIONS),
             (self.values(), "labels and values", MAX_FILTER_VALUES),
         ] {
             if n > most {
@@ -182,8 +182,8 @@ mod tests {
     #[test]
     fn the_size_of_the_whole_is_limited() {
         let many = |n| Filter::Or((0..n).map(|_| Filter::HasLabel).collect());
-        assert!(many(MAX_FILTER_CONDITIONS - 1).check_size().is_ok());
-        let error = many(MAX_FILTER_CONDITIONS).check_size().unwrap_err();
+        assert!(many(MAX_FILTER_CONDITIONS).check_size().is_ok());
+        let error = many(MAX_FILTER_CONDITIONS + 1).check_size().unwrap_err();
         assert!(error.to_string().contains("1001 conditions"), "{error}");
         let values: Scalars = (0..=MAX_FILTER_VALUES / 2).map(Value::from).collect();
         let half = || Filter::In("n".into(), values.clone());

@@ -22,8 +22,8 @@ use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 use tonic_web::GrpcWebLayer;
 
-/// What a call may send ahead of us, in bytes. More is in nobody's interest: a stream pushes
-/// back by leaving it full.
+/// What a call may send ahead of us, in bytes: a stream pushes back by leaving it full. At a
+/// round trip of 100 ms it lets 2.5 MB a second through, and a second stream as much again.
 const STREAM_WINDOW: u32 = 256 << 10;
 
 /// How a server treats its connections.

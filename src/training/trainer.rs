@@ -51,7 +51,9 @@ pub fn train_corpus(
 ) -> Result<Trained, TrainError> {
     options.check()?;
     // What would be noticed at the end is tried at the start.
-    checkpoint::try_place(&options.out).map_err(|e| TrainError::io(&options.out, e))?;
+    for place in [&options.out, &options.out.with_extension("json")] {
+        checkpoint::try_place(place).map_err(|e| TrainError::io(place, e))?;
+    }
     let measure = options.measure.as_deref().map(oneshot::open).transpose()?;
     let threads = rayon::ThreadPoolBuilder::new()
         .num_threads(options.threads)

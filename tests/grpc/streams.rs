@@ -72,7 +72,7 @@ async fn a_deadline_ends_a_stream() {
     sender.send(message).await.unwrap();
     let mut request = Request::new(ReceiverStream::new(messages));
     // The client of this test keeps the time of the answer's head only.
-    request.set_timeout(Duration::from_millis(500));
+    request.set_timeout(Duration::from_secs(5));
     let answers = service.items().stream_upsert_items(request).await;
     let mut answers = answers.unwrap().into_inner();
     let answer = answers.next().await.unwrap().unwrap();
