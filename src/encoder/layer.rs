@@ -1,6 +1,6 @@
 //! The tower's layers for inference, each one candle operation.
 //!
-//! Channels-last and fused, they are four to five times as fast as candle's own
+//! Channels-last and fused, they are several times as fast as candle's own
 //! convolution, bias, ReLU and pooling one after another (`cargo bench --bench encoder`).
 
 use super::conv::{Conv, Size};

@@ -127,10 +127,6 @@ fn lock(dir: &Path) -> Result<File, Error> {
         .truncate(false)
         .open(&path)
         .map_err(io())?;
-    #[allow(
-        clippy::incompatible_msrv,
-        reason = "File::try_lock needs Rust 1.89, one more than declared"
-    )]
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(Error::Locked(dir.display().to_string())),
