@@ -13,14 +13,15 @@ use image::{GrayImage, ImageFormat, Luma};
 use std::io::Cursor;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use twindex::encoder::tower::{EPSILON, pools};
-use twindex::encoder::{Encoder, Pool, PoolOptions, Prepared, SIDE, Weights};
+use twindex::encoder::tower::EPSILON;
+use twindex::encoder::{Encoder, Plan, Pool, PoolOptions, Prepared, Weights};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// The tower in candle's operations, channels first; normalisation folded in as well.
 struct Plain {
+    plan: Plan,
     convolutions: Vec<(Tensor, Tensor)>,
     head: Tensor,
     bias: Tensor,
@@ -30,7 +31,8 @@ impl Plain {
     fn new(weights: &Weights) -> Result<Self> {
         let cpu = &Device::Cpu;
         let mut convolutions = Vec::new();
-        for (block, (from, to)) in weights.blocks.iter().zip(weights.plan.channels()) {
+        for (block, step) in weights.blocks.iter().zip(weights.plan.steps()) {
+            let (from, to) = (step.size.from, step.size.to);
             let vector = |values: &[f32]| Tensor::from_slice(values, to, cpu);
             let deviation = (vector(&block.variance)? + f64::from(EPSILON))?.sqrt()?;
             let scale = (vector(&block.gain)? / deviation)?;
@@ -41,6 +43,7 @@ impl Plain {
         }
         let plan = weights.plan;
         Ok(Self {
+            plan,
             convolutions,
             head: Tensor::from_slice(&weights.head, (plan.features(), plan.dim), cpu)?,
             bias: Tensor::from_slice(&weights.bias, plan.dim, cpu)?,
@@ -53,13 +56,13 @@ impl Plain {
             .iter()
             .flat_map(|image| image.as_slice().to_vec())
             .collect();
-        let half = SIDE / 2;
+        let half = self.plan.side / 2;
         let mut x = Tensor::from_vec(values, (n, half, 2, half, 2), &Device::Cpu)?
             .permute((0, 2, 4, 1, 3))?
             .reshape((n, 4, half, half))?;
-        for (i, (kernel, bias)) in self.convolutions.iter().enumerate() {
+        for ((kernel, bias), step) in self.convolutions.iter().zip(self.plan.steps()) {
             x = x.conv2d(kernel, 1, 1, 1, 1)?.broadcast_add(bias)?.relu()?;
-            if pools(i) {
+            if step.pool {
                 x = x.max_pool2d(2)?;
             }
         }

@@ -363,6 +363,7 @@ fn weights() -> Weights {
         Plan {
             widths: [4, 4, 4],
             dim: 8,
+            ..Plan::default()
         },
         1,
     )

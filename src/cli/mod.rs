@@ -21,6 +21,7 @@ mod limits;
 mod output;
 mod progress;
 mod quickstart;
+mod recipe;
 mod search;
 mod serve;
 mod stats;
@@ -54,6 +55,8 @@ enum Command {
     Quickstart(quickstart::Args),
     /// Train an encoder on a folder of labelled images
     Train(train::Args),
+    /// Show the recipes that train follows
+    Recipe(recipe::Args),
     /// Measure an encoder
     Eval(eval::Args),
     /// Create, list, show and delete collections
@@ -120,6 +123,7 @@ fn run(command: Command, out: &Output) -> Result<(), CliError> {
     };
     match command {
         Command::Train(args) => train::run(&args, out),
+        Command::Recipe(args) => recipe::run(&args, out),
         Command::Eval(args) => eval::run(&args, out),
         Command::Completions(args) => completions::run(&args, out),
         Command::Serve(args) => runtime()?.block_on(serve::run(args, out)),

@@ -3,7 +3,7 @@
 use super::error::CliError;
 use super::output::{Output, quoted};
 use crate::training::evaluate::EvalError;
-use crate::training::{Loss, Progress, TrainError, TrainOptions, train};
+use crate::training::{Objective, Progress, Recipe, TrainError, TrainOptions, guess, train};
 use serde_json::json;
 use std::io::ErrorKind;
 use std::path::PathBuf;
@@ -23,19 +23,37 @@ pub struct Args {
     /// Weights file to write; its card goes beside it as .json
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+    /// glyphs, photographs, faces, signatures, medical, or a file (`twindex recipe` shows
+    /// them); by default what the images look like
+    #[arg(long, value_name = "NAME|FILE")]
+    recipe: Option<String>,
+    /// What is minimised, where not what the recipe says: supcon, ntxent, prototypical,
+    /// contrastive, triplet (semi-hard), triplet-hard, triplet-all, lifted, arcface or koch;
+    /// without labels simclr, moco, byol, simsiam, vicreg or barlow-twins
+    #[arg(long, value_name = "NAME", alias = "loss")]
+    objective: Option<Objective>,
     /// How long to train, in minutes; interrupted, it goes on from its checkpoint
     #[arg(long, value_name = "N", default_value_t = 12.0)]
     minutes: f64,
-    /// Steps to take instead: the same weights on every run
-    #[arg(long, value_name = "N")]
+    /// How often to see as many images as there are instead: the same weights on every run; 0
+    /// writes the untrained tower
+    #[arg(long, value_name = "N", conflicts_with = "minutes")]
+    epochs: Option<f64>,
+    /// Steps to take instead
+    #[arg(long, value_name = "N", conflicts_with_all = ["minutes", "epochs"])]
     steps: Option<u64>,
     /// Seed of weights, samples and augmentation
     #[arg(long, value_name = "S", default_value_t = 7)]
     seed: u64,
-    /// What is minimised: supcon, ntxent, prototypical, contrastive, triplet (semi-hard),
-    /// triplet-hard, triplet-all or lifted
-    #[arg(long, default_value_t = Loss::default())]
-    loss: Loss,
+    /// Threads of the training; by default one a core
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+    /// Weights file to go on from
+    #[arg(long, value_name = "FILE")]
+    start: Option<PathBuf>,
+    /// Name in the card; by default the file name of --out
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
     /// Folder of classes to measure the finished encoder on, for its card
     #[arg(long, value_name = "DIR")]
     measure: Option<PathBuf>,
@@ -48,6 +66,9 @@ pub struct Args {
     /// Share of the classes kept aside to see how the training does, 0 to 0.5
     #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
     held_out: f64,
+    /// Stop when the classes kept aside have not done better so many times in a row, of 40
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    patience: u32,
     /// Start anew, whatever checkpoint there is
     #[arg(long)]
     fresh: bool,
@@ -62,12 +83,19 @@ pub fn run(args: &Args, out: &Output) -> Result<(), CliError> {
     options.minutes = args.minutes;
     options.steps = args.steps;
     options.seed = args.seed;
-    options.loss = args.loss;
+    options.epochs = args.epochs;
+    options.patience = args.patience;
+    options.start.clone_from(&args.start);
+    options.name.clone_from(&args.name);
+    if let Some(threads) = args.threads {
+        options.threads = threads;
+    }
+    options.recipe = recipe(args, out)?;
     options.measure.clone_from(&args.measure);
     options.held_out = args.held_out;
     options.data_note.clone_from(&args.data_note);
     options.licence.clone_from(&args.licence);
-    options.reproduce = command(args);
+    options.reproduce = command(args, &options.recipe);
     options.resume = !args.fresh;
 
     let cancel = Arc::new(AtomicBool::new(false));
@@ -92,6 +120,8 @@ pub fn run(args: &Args, out: &Output) -> Result<(), CliError> {
             "loss": trained.loss,
             "held_out_error": trained.held_out,
             "seed": args.seed,
+            "recipe": options.recipe.name,
+            "objective": options.recipe.objective.name(),
         }));
     }
     out.line(&format!(
@@ -103,18 +133,47 @@ pub fn run(args: &Args, out: &Output) -> Result<(), CliError> {
     ))
 }
 
+/// The recipe asked for, or the one that the images ask for.
+fn recipe(args: &Args, out: &Output) -> Result<Recipe, CliError> {
+    let mut recipe = match &args.recipe {
+        Some(name) => Recipe::find(name).map_err(|e| failure(&e))?,
+        None => {
+            let limits = crate::encoder::ImageLimits::default();
+            let (recipe, why) = guess::recipe_for(&args.data, &limits).map_err(|e| failure(&e))?;
+            out.note(&format!(
+                "recipe {}: {why}; --recipe chooses another",
+                recipe.name
+            ));
+            recipe
+        }
+    };
+    if let Some(objective) = args.objective {
+        recipe.objective = objective;
+    }
+    Ok(recipe)
+}
+
 /// The command that does the same again, for a shell: what the result depends on.
-fn command(args: &Args) -> String {
+fn command(args: &Args, recipe: &Recipe) -> String {
     let mut words = vec!["twindex".to_owned(), "train".to_owned()];
     let mut option = |name: &str, value: String| words.extend([name.to_owned(), quoted(&value)]);
     option("--data", args.data.display().to_string());
     option("--out", args.out.display().to_string());
-    match args.steps {
-        Some(steps) => option("--steps", steps.to_string()),
-        None => option("--minutes", args.minutes.to_string()),
+    let name = args.recipe.as_ref().unwrap_or(&recipe.name);
+    option("--recipe", name.clone());
+    option("--objective", recipe.objective.to_string());
+    match (args.steps, args.epochs) {
+        (Some(steps), _) => option("--steps", steps.to_string()),
+        (_, Some(epochs)) => option("--epochs", epochs.to_string()),
+        _ => option("--minutes", args.minutes.to_string()),
     }
     option("--seed", args.seed.to_string());
-    option("--loss", args.loss.to_string());
+    if let Some(start) = &args.start {
+        option("--start", start.display().to_string());
+    }
+    if args.patience > 0 {
+        option("--patience", args.patience.to_string());
+    }
     if args.held_out > 0.0 {
         option("--held-out", args.held_out.to_string());
     }

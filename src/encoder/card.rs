@@ -1,69 +1,7 @@
 //! The model card: what a weights file is, how it was made, what it was measured to do.
 
-use super::Error;
+use super::{Architecture, Error, Plan};
 use serde::{Deserialize, Serialize};
-
-/// The one family of towers there is: see [`super::tower`].
-pub const FAMILY: &str = "s2d-s";
-
-/// The shape of a tower.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Plan {
-    /// Channels of the three stages, each of two 3x3 convolutions and a pooling.
-    pub widths: [usize; 3],
-    /// Dimensions of the embedding.
-    pub dim: usize,
-}
-
-impl Default for Plan {
-    fn default() -> Self {
-        Self {
-            widths: [64, 96, 128],
-            dim: 64,
-        }
-    }
-}
-
-impl Plan {
-    /// Most channels of a stage.
-    pub const MAX_WIDTH: usize = 512;
-    /// Most dimensions of an embedding.
-    pub const MAX_DIM: usize = 1024;
-
-    /// Checks the sizes.
-    ///
-    /// # Errors
-    /// A width or dimension that is zero or beyond the limit.
-    pub fn check(&self) -> Result<(), Error> {
-        let refuse = |field, was, limit| {
-            Err(Error::Card(format!(
-                "plan.{field}: {was}; 1 to {limit} are allowed"
-            )))
-        };
-        for width in self.widths {
-            if !(1..=Self::MAX_WIDTH).contains(&width) {
-                return refuse("widths", width, Self::MAX_WIDTH);
-            }
-        }
-        if !(1..=Self::MAX_DIM).contains(&self.dim) {
-            return refuse("dim", self.dim, Self::MAX_DIM);
-        }
-        Ok(())
-    }
-
-    /// Channels into and out of each of the six convolutions.
-    #[must_use]
-    pub fn channels(&self) -> [(usize, usize); 6] {
-        let [a, b, c] = self.widths;
-        [(4, a), (a, a), (a, b), (b, b), (b, c), (c, c)]
-    }
-
-    /// Numbers that enter the last, fully connected layer: 2 x 2 places of the last stage.
-    #[must_use]
-    pub fn features(&self) -> usize {
-        4 * self.widths[2]
-    }
-}
 
 /// An error that was measured, and on what.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -74,11 +12,29 @@ pub struct Measured {
     pub data: String,
     /// Share of trials that failed, in 0..=1.
     pub error: f64,
+    /// Lower end of its 95 % interval (Wilson 1927), for classes such as these.
+    #[serde(default)]
+    pub low: f64,
+    /// Upper end.
+    #[serde(default)]
+    pub high: f64,
     /// How many trials.
     pub trials: u64,
     /// The seed of what they draw.
     #[serde(default)]
     pub seed: u64,
+}
+
+/// How a training stood at one of forty times.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Standing {
+    /// Steps taken.
+    pub step: u64,
+    /// Mean loss of about the last 50 steps.
+    pub loss: f32,
+    /// One-shot error on the classes held out, in 0..=1, where there are any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_out: Option<f64>,
 }
 
 /// How a model was trained.
@@ -103,6 +59,14 @@ pub struct Training {
     pub classes: usize,
     /// Images trained on.
     pub images: usize,
+    /// A hash of labels and pictures.
+    pub fingerprint: String,
+    /// The recipe, as its file would have it.
+    pub recipe: serde_json::Value,
+    /// The curve.
+    pub curve: Vec<Standing>,
+    /// The program that trained it.
+    pub program: String,
 }
 
 /// What travels in a weights file's metadata under the key `card`, as JSON.
@@ -110,7 +74,7 @@ pub struct Training {
 pub struct Card {
     /// Name and edition (`omniglot-1`); 1 to 64 of `a-z`, `0-9`, `-`, `_` and `.`.
     pub name: String,
-    /// The family of towers; only [`FAMILY`] is known.
+    /// The name of the plan's architecture.
     pub architecture: String,
     /// The tower's shape.
     pub plan: Plan,
@@ -141,11 +105,9 @@ impl Card {
     pub fn new(name: impl Into<String>, plan: Plan) -> Self {
         Self {
             name: name.into(),
-            architecture: FAMILY.into(),
+            architecture: plan.architecture.to_string(),
             plan,
-            input: "32 x 32 grey; background (median of the border) 0, ink positive, largest \
-                    1; not square: centred on a square; area-averaged"
-                .into(),
+            input: super::input::description(plan),
             data: String::new(),
             licence: String::new(),
             training: Training::default(),
@@ -160,10 +122,14 @@ impl Card {
     /// Not the JSON of a card, an unknown architecture, an impossible name or plan.
     pub fn parse(json: &str) -> Result<Self, Error> {
         let card: Self = serde_json::from_str(json).map_err(|e| Error::Card(e.to_string()))?;
-        if card.architecture != FAMILY {
+        let architecture: Architecture = card
+            .architecture
+            .parse()
+            .map_err(|e| Error::Card(format!("architecture: {e}")))?;
+        if architecture != card.plan.architecture {
             return Err(Error::Card(format!(
-                "architecture: {:?}; only {FAMILY:?} is known",
-                card.architecture
+                "architecture: {architecture}; the plan is of {}",
+                card.plan.architecture
             )));
         }
         let plain =

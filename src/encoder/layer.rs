@@ -3,8 +3,9 @@
 //! Channels-last and fused, they are several times as fast as candle's own
 //! convolution, bias, ReLU and pooling one after another (`cargo bench --bench encoder`).
 
-use super::conv::{Conv, Size};
-use candle_core::{CpuStorage, CustomOp1, CustomOp3, Layout, Result, Shape};
+use super::conv::Conv;
+use super::plan::Step;
+use candle_core::{CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result, Shape};
 use std::cell::RefCell;
 
 /// The values of a contiguous `f32` tensor.
@@ -15,26 +16,50 @@ pub(crate) fn values<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a
     Ok(&storage.as_slice::<f32>()?[start..end])
 }
 
-/// Convolution 3x3, bias, ReLU and, where asked for, 2x2 max pooling.
+/// Convolution, bias and what follows them in a [`Step`]. Its kernel is laid out once.
 ///
-/// Input `[n, height, width, from]` of the size it was made for. Its kernel is laid out once.
+/// Input `[n, height, width, from]`, and what is added `[n, rows out, columns out, to]`.
 #[derive(Debug)]
-pub(super) struct ConvRelu {
+pub(super) struct Layer {
     conv: Conv,
-    size: Size,
+    pub step: Step,
     bias: Vec<f32>,
-    pool: bool,
 }
 
-impl ConvRelu {
-    /// `kernel` is `[3, 3, from, to]`, `bias` `[to]`.
-    pub fn new(kernel: &[f32], bias: Vec<f32>, size: Size, pool: bool) -> Self {
+impl Layer {
+    /// `kernel` is `[side, side, from, to]`, `bias` `[to]`.
+    pub fn new(kernel: &[f32], bias: Vec<f32>, step: Step) -> Self {
         Self {
-            conv: Conv::new(kernel, size),
-            size,
+            conv: Conv::new(kernel, step.size),
+            step,
             bias,
-            pool,
         }
+    }
+
+    fn apply(&self, x: &[f32], add: Option<&[f32]>) -> Result<(CpuStorage, Shape)> {
+        let (size, each) = (self.step.size, self.step.output());
+        let n = x.len() / size.input();
+        if x.len() != n * size.input() || add.is_some_and(|add| add.len() != n * each) {
+            let message = format!("{} numbers where {size:?} is needed", x.len());
+            return Err(candle_core::Error::msg(message));
+        }
+        let mut out = vec![0.0; n * each];
+        RAW.with_borrow_mut(|raw| {
+            raw.resize(size.output(), 0.0);
+            let raw = &mut raw[..size.output()];
+            let images = x.chunks_exact(size.input()).zip(out.chunks_exact_mut(each));
+            for (i, (x, y)) in images.enumerate() {
+                self.conv.forward(x, raw);
+                if self.step.pool {
+                    pool_relu(raw, size.out().1, &self.bias, y);
+                } else {
+                    let add = add.map(|add| &add[i * each..][..each]);
+                    finish(raw, add, &self.bias, self.step.relu, y);
+                }
+            }
+        });
+        let (rows, columns) = self.step.out();
+        Ok((CpuStorage::F32(out), (n, rows, columns, size.to).into()))
     }
 }
 
@@ -42,51 +67,45 @@ thread_local! {
     static RAW: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
 }
 
-impl CustomOp1 for ConvRelu {
+impl CustomOp1 for Layer {
     fn name(&self) -> &'static str {
-        "conv-relu"
+        "layer"
     }
 
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let x = values(storage, layout)?;
-        let (n, height, width, from) = layout.shape().dims4()?;
-        let (size, bias) = (self.size, self.bias.as_slice());
-        let to = size.to;
-        if (height, width, from) != (size.height, size.width, size.from) {
-            let message = format!("{:?} where {size:?} is needed", layout.shape());
-            return Err(candle_core::Error::msg(message));
-        }
-        let shape = if self.pool {
-            (n, height / 2, width / 2, to)
-        } else {
-            (n, height, width, to)
-        };
-        let each = shape.1 * shape.2 * to;
-        let mut out = vec![0.0; n * each];
-        RAW.with_borrow_mut(|raw| {
-            raw.resize(size.output(), 0.0);
-            for (x, y) in x
-                .chunks_exact(size.input())
-                .zip(out.chunks_exact_mut(each.max(1)))
-            {
-                self.conv.forward(x, raw);
-                if self.pool {
-                    pool_relu(raw, width, bias, y);
-                } else {
-                    relu(raw, bias, y);
-                }
-            }
-        });
-        Ok((CpuStorage::F32(out), shape.into()))
+        self.apply(values(storage, layout)?, None)
     }
 }
 
-fn relu(raw: &[f32], bias: &[f32], y: &mut [f32]) {
+impl CustomOp2 for Layer {
+    fn name(&self) -> &'static str {
+        "residual-layer"
+    }
+
+    fn cpu_fwd(
+        &self,
+        s1: &CpuStorage,
+        l1: &Layout,
+        s2: &CpuStorage,
+        l2: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        self.apply(values(s1, l1)?, Some(values(s2, l2)?))
+    }
+}
+
+fn finish(raw: &[f32], add: Option<&[f32]>, bias: &[f32], relu: bool, y: &mut [f32]) {
     let c = bias.len();
+    let least = if relu { 0.0 } else { f32::NEG_INFINITY };
     for (y, raw) in y.chunks_exact_mut(c).zip(raw.chunks_exact(c)) {
         for ((y, raw), bias) in y.iter_mut().zip(raw).zip(bias) {
-            *y = (raw + bias).max(0.0);
+            *y = raw + bias;
         }
+    }
+    for (y, add) in y.iter_mut().zip(add.unwrap_or_default()) {
+        *y += add;
+    }
+    for y in y {
+        *y = y.max(least);
     }
 }
 
@@ -95,10 +114,8 @@ fn relu(raw: &[f32], bias: &[f32], y: &mut [f32]) {
 fn pool_relu(raw: &[f32], width: usize, bias: &[f32], y: &mut [f32]) {
     let c = bias.len();
     let line = width * c;
-    for (y, rows) in y
-        .chunks_exact_mut(width / 2 * c)
-        .zip(raw.chunks_exact(2 * line))
-    {
+    let rows = raw.chunks_exact(2 * line);
+    for (y, rows) in y.chunks_exact_mut(width / 2 * c).zip(rows) {
         let (upper, lower) = rows.split_at(line);
         for ((y, upper), lower) in y
             .chunks_exact_mut(c)

@@ -1,7 +1,8 @@
 //! From image to embedding: pre-processing, the Siamese tower, the bounded pool.
 //!
-//! - `decode`, `grey`, `ink`: a file becomes 32 x 32 numbers, within limits.
-//! - `card`, `weights`: the file a model lives in; nothing in it is trusted.
+//! - `decode`, `grey`, `shrink`, `ink`, `photo`, `input`: a file becomes a few numbers, within
+//!   limits.
+//! - `plan`, `card`, `weights`: the file a model lives in; nothing in it is trusted.
 //! - `conv`, `layer`, `tower`: the network, on candle.
 //! - `queue`, `pool`: many callers, few threads, small batches.
 
@@ -11,16 +12,21 @@ mod decode;
 mod error;
 mod grey;
 mod ink;
+mod input;
 pub(crate) mod layer;
+mod photo;
+mod plan;
 mod pool;
 mod queue;
+mod shrink;
 pub mod tower;
 pub mod weights;
 
-pub use card::{Card, FAMILY, Measured, Plan, Training};
+pub use card::{Card, Measured, Standing, Training};
 pub use decode::ImageLimits;
 pub use error::{Error, ImageError};
-pub use ink::{GRID, Ink, Prepared, SIDE};
+pub use input::{Prepared, Raster};
+pub use plan::{Architecture, Input, Plan, Step};
 pub use pool::{Pool, PoolError, PoolOptions};
 pub use weights::Weights;
 
@@ -121,12 +127,12 @@ impl Encoder {
         &self.card
     }
 
-    /// Decodes a PNG or JPEG file, turns it upright, finds its ink and shrinks it.
+    /// Decodes an image file, turns it upright and shrinks it to what the tower sees.
     ///
     /// # Errors
     /// Not an image, or beyond the limits.
     pub fn prepare(&self, image: &[u8]) -> Result<Prepared, ImageError> {
-        Ok(Ink::read(image, &self.limits)?.prepare())
+        Ok(Raster::read(image, &self.card.plan, &self.limits)?.prepare())
     }
 
     /// Embeds images, each to unit length, on the calling thread; [`Pool`] uses all cores.
@@ -137,6 +143,13 @@ impl Encoder {
     pub fn embed(&self, images: &[Prepared]) -> Result<Vec<Embedding>, Error> {
         if images.is_empty() {
             return Ok(Vec::new());
+        }
+        let pixels = self.card.plan.pixels();
+        if let Some(other) = images.iter().find(|i| i.as_slice().len() != pixels) {
+            let was = other.as_slice().len();
+            return Err(Error::Degenerate(format!(
+                "an image of {was} numbers; {pixels} are needed: it was prepared for another model"
+            )));
         }
         let rows = self.tower.forward(images)?.to_vec2::<f32>()?;
         rows.into_iter()

@@ -1,33 +1,23 @@
 //! One tower of the Siamese pair, as it serves: both inputs of a pair pass through the
 //! same weights, and what comes out is compared (Bromley et al. 1993; Koch et al. 2015).
 //!
-//! `s2d-s`: 2x2 space-to-depth, then three stages of two 3x3 convolutions with ReLU
-//! (Simonyan and Zisserman 2015) and 2x2 max pooling, then a fully connected layer. Batch
-//! normalisation (Ioffe and Szegedy 2015) is folded into the convolutions.
+//! Which steps it takes stands in its [`Plan`]. Batch normalisation (Ioffe and Szegedy 2015)
+//! is folded into the convolutions.
 
-use super::conv::Size;
-use super::ink::SIDE;
-use super::layer::{ConvRelu, Linear};
+use super::layer::{Layer, Linear};
 use super::weights::{Block, Weights};
-use super::{Error, Prepared};
+use super::{Error, Plan, Prepared};
 use candle_core::{Device, Result, Tensor};
 use std::sync::Arc;
 
 /// Added to a variance before its root is taken.
 pub const EPSILON: f32 = 1e-5;
-/// Rows and columns after space-to-depth.
-pub const STEM: usize = SIDE / 2;
-
-/// Whether a 2x2 max pooling follows the `i`-th convolution.
-#[must_use]
-pub fn pools(i: usize) -> bool {
-    i % 2 == 1
-}
 
 /// The folded tower. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) struct Tower {
-    convolutions: Arc<[ConvRelu]>,
+    plan: Plan,
+    layers: Arc<[Layer]>,
     head: Tensor,
     bias: Tensor,
 }
@@ -36,15 +26,10 @@ impl Tower {
     /// Folds the batch normalisation into the convolutions.
     pub fn new(weights: &Weights) -> std::result::Result<Self, Error> {
         let cpu = &Device::Cpu;
-        let mut convolutions = Vec::new();
-        let mut side = STEM;
-        for (i, (block, (from, to))) in weights
-            .blocks
-            .iter()
-            .zip(weights.plan.channels())
-            .enumerate()
-        {
-            let (kernel, bias) = fold(block, to);
+        let plan = weights.plan;
+        let mut layers = Vec::new();
+        for (i, (block, step)) in weights.blocks.iter().zip(plan.steps()).enumerate() {
+            let (kernel, bias) = fold(block, step.size.to);
             if !kernel.iter().chain(&bias).all(|v| v.is_finite()) {
                 return Err(Error::Tensor {
                     name: format!("block{i}.kernel"),
@@ -52,20 +37,11 @@ impl Tower {
                     allowed: "the product with gain / deviation must be finite".into(),
                 });
             }
-            let size = Size {
-                height: side,
-                width: side,
-                from,
-                to,
-            };
-            convolutions.push(ConvRelu::new(&kernel, bias, size, pools(i)));
-            if pools(i) {
-                side /= 2;
-            }
+            layers.push(Layer::new(&kernel, bias, step));
         }
-        let plan = weights.plan;
         Ok(Self {
-            convolutions: convolutions.into(),
+            plan,
+            layers: layers.into(),
             head: Tensor::from_slice(&weights.head, (plan.features(), plan.dim), cpu)?,
             bias: Tensor::from_slice(&weights.bias, plan.dim, cpu)?,
         })
@@ -73,9 +49,28 @@ impl Tower {
 
     /// `[n, dim]`, not normalised, on the calling thread alone.
     pub fn forward(&self, images: &[Prepared]) -> Result<Tensor> {
-        let mut x = stem(images.iter().map(Prepared::as_slice))?;
-        for layer in self.convolutions.iter() {
-            x = x.apply_op1_no_bwd(layer)?;
+        let stem = stem(&self.plan, images.iter().map(Prepared::as_slice))?;
+        // Counted as steps count them; what no later step asks for goes at once.
+        let mut values = vec![Some(stem)];
+        let missing = || candle_core::Error::msg("a step asks for what is not there");
+        for (i, layer) in self.layers.iter().enumerate() {
+            let value = |at: usize| values[at].as_ref().ok_or_else(missing);
+            let x = value(layer.step.input)?;
+            let y = match layer.step.add {
+                Some(add) => x.apply_op2_no_bwd(value(add)?, layer)?,
+                None => x.apply_op1_no_bwd(layer)?,
+            };
+            values.push(Some(y));
+            for at in 0..=i {
+                let later = &self.layers[i + 1..];
+                if !later.iter().any(|layer| layer.step.asks_for(at)) {
+                    values[at] = None;
+                }
+            }
+        }
+        let mut x = values.pop().flatten().ok_or_else(missing)?;
+        if self.plan.averages() {
+            x = places_averaged(&x)?;
         }
         x.apply_op3_no_bwd(&self.head, &self.bias, &Linear)
     }
@@ -104,17 +99,28 @@ fn fold(block: &Block, to: usize) -> (Vec<f32>, Vec<f32>) {
     (kernel, bias)
 }
 
-/// Space-to-depth: `[n, 16, 16, 4]` from images of 32 x 32.
-pub(crate) fn stem<'a>(images: impl Iterator<Item = &'a [f32]>) -> Result<Tensor> {
+/// Space-to-depth: squares of the images become the channels `[n, rows, columns, channels]`
+/// of one place each.
+pub(crate) fn stem<'a>(plan: &Plan, images: impl Iterator<Item = &'a [f32]>) -> Result<Tensor> {
+    let (by, side, line) = (plan.folds(), plan.side, plan.pixels() / plan.side);
+    let wide = by * plan.input.channels();
     let mut out = Vec::new();
     for image in images {
-        for rows in image.chunks_exact(2 * SIDE) {
-            let (upper, lower) = rows.split_at(SIDE);
-            for (u, l) in upper.chunks_exact(2).zip(lower.chunks_exact(2)) {
-                out.extend([u[0], u[1], l[0], l[1]]);
+        for rows in image.chunks_exact(by * line) {
+            for at in (0..line).step_by(wide) {
+                for row in rows.chunks_exact(line) {
+                    out.extend_from_slice(&row[at..at + wide]);
+                }
             }
         }
     }
-    let n = out.len() / (SIDE * SIDE);
-    Tensor::from_vec(out, (n, STEM, STEM, 4), &Device::Cpu)
+    let n = out.len() / plan.pixels();
+    let shape = (n, side / by, side / by, by * wide);
+    Tensor::from_vec(out, shape, &Device::Cpu)
+}
+
+/// The mean over all places of `[n, .., channels]`: `[n, channels]`.
+pub(crate) fn places_averaged(x: &Tensor) -> Result<Tensor> {
+    let (n, channels) = (x.dim(0)?, x.dim(candle_core::D::Minus1)?);
+    x.reshape((n, (), channels))?.mean(1)
 }

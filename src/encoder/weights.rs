@@ -3,6 +3,7 @@
 //! Batch normalisation is kept apart from the convolutions, so that training can go on
 //! from a file; the tower folds it in.
 
+use super::conv::Size;
 use super::{Card, Error, Plan};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use std::collections::HashMap;
@@ -10,10 +11,10 @@ use std::collections::HashMap;
 /// Largest weights file accepted, in bytes.
 pub const MAX_BYTES: u64 = 64 * 1024 * 1024;
 
-/// A 3x3 convolution and the batch normalisation behind it.
+/// A convolution and the batch normalisation behind it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Block {
-    /// `[3, 3, in, out]`, row after row.
+    /// `[side, side, in, out]`, row after row.
     pub kernel: Vec<f32>,
     /// Scale, one a channel.
     pub gain: Vec<f32>,
@@ -30,7 +31,7 @@ pub struct Block {
 pub struct Weights {
     /// The shape.
     pub plan: Plan,
-    /// The six convolutions.
+    /// One a step of the plan.
     pub blocks: Vec<Block>,
     /// `[features, dim]`.
     pub head: Vec<f32>,
@@ -43,13 +44,10 @@ impl Weights {
     #[must_use]
     pub fn named(&self) -> Vec<(String, Vec<usize>, &[f32])> {
         let mut all: Vec<(String, Vec<usize>, &[f32])> = Vec::new();
-        let channels = self.plan.channels();
-        for (i, (block, (from, to))) in self.blocks.iter().zip(channels).enumerate() {
-            all.push((
-                format!("block{i}.kernel"),
-                vec![3, 3, from, to],
-                &block.kernel,
-            ));
+        for (i, (block, step)) in self.blocks.iter().zip(self.plan.steps()).enumerate() {
+            let Size { side, from, to, .. } = step.size;
+            let shape = vec![side, side, from, to];
+            all.push((format!("block{i}.kernel"), shape, &block.kernel));
             for (name, values) in [
                 ("gain", &block.gain),
                 ("shift", &block.shift),
@@ -63,6 +61,26 @@ impl Weights {
         all.push(("head.weight".into(), vec![features, dim], &self.head));
         all.push(("head.bias".into(), vec![dim], &self.bias));
         all
+    }
+
+    /// All values, in the order of [`Weights::named`].
+    pub fn named_mut(&mut self) -> impl Iterator<Item = &mut Vec<f32>> {
+        let blocks = self.blocks.iter_mut().flat_map(|block| {
+            let vectors = [&mut block.gain, &mut block.shift, &mut block.mean];
+            let kernel = std::iter::once(&mut block.kernel);
+            kernel.chain(vectors).chain([&mut block.variance])
+        });
+        blocks.chain([&mut self.head, &mut self.bias])
+    }
+
+    /// Moves every number towards `other`'s, by this share of the way. Of another plan, only
+    /// what both have moves.
+    pub fn blend(&mut self, other: &Self, share: f32) {
+        for (mine, (_, _, theirs)) in self.named_mut().zip(other.named()) {
+            for (v, other) in mine.iter_mut().zip(theirs) {
+                *v += share * (other - *v);
+            }
+        }
     }
 
     /// Reads a weights file. The bytes are not trusted: shapes must be the card's, numbers
@@ -106,10 +124,15 @@ impl Weights {
     /// The tensors of this plan; a checkpoint has more beside them.
     pub(crate) fn read(plan: Plan, tensors: &SafeTensors) -> Result<Self, Error> {
         let mut blocks = Vec::new();
-        for (i, (from, to)) in plan.channels().into_iter().enumerate() {
+        for (i, step) in plan.steps().into_iter().enumerate() {
+            let Size { side, from, to, .. } = step.size;
             let vector = |name| take(tensors, &format!("block{i}.{name}"), &[to]);
             blocks.push(Block {
-                kernel: take(tensors, &format!("block{i}.kernel"), &[3, 3, from, to])?,
+                kernel: take(
+                    tensors,
+                    &format!("block{i}.kernel"),
+                    &[side, side, from, to],
+                )?,
                 gain: vector("gain")?,
                 shift: vector("shift")?,
                 mean: vector("mean")?,

@@ -1,226 +1,190 @@
-//! Another hand, another pen: random variations of a drawing.
-//!
-//! Turn and mirror (by class), affine (rotation 12 degrees, shear 0.2, scale e^±0.2 each
-//! way, shift 0.1 of the half-width), elastic (a 4x4 grid of displacements, deviation 0.04,
-//! interpolated; after Simard, Steinkraus and Platt 2003), a thicker stroke (blend with
-//! the 3x3 maximum, up to 0.6) and a stronger or fainter one (e^±0.4).
-#![expect(
-    clippy::many_single_char_names,
-    reason = "matrices by their elements, places by their coordinates"
-)]
+//! Another hand, another pen, another light: random variations of a picture.
 
-use super::corpus::INK;
+use super::pixels;
 use super::random::Random;
-use crate::encoder::{GRID, SIDE};
+use super::warp::{Edge, KNOTS, Warp, product, turned};
+use crate::encoder::{Input, Plan};
+use serde::{Deserialize, Serialize};
 
-const ROTATION: f32 = 12.0;
-const SHEAR: f32 = 0.2;
-const LOG_SCALE: f32 = 0.2;
-const SHIFT: f32 = 0.1;
-const ELASTIC: f32 = 0.04;
-const THICKEN: f32 = 0.6;
-const LOG_GAIN: f32 = 0.4;
-/// Rows and columns of the elastic grid.
-const KNOTS: usize = 4;
-
-/// An affine map of the square -1..=1 and a displacement for each place of the result.
-struct Warp {
-    matrix: [f32; 4],
-    shift: [f32; 2],
-    elastic: [[f32; KNOTS * KNOTS]; 2],
+/// How much pictures vary. All 0: not at all.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Augmentation {
+    /// Rotation, in degrees either way, 0..=180.
+    pub rotation: f32,
+    /// Shear either way, 0..=1.
+    pub shear: f32,
+    /// Logarithm of the stretch, each way by itself, 0..=1.
+    pub stretch: f32,
+    /// Shift, as a share of half the width, 0..=1.
+    pub shift: f32,
+    /// A crop keeps at least `1 - crop` of each side, 0..=0.9.
+    pub crop: f32,
+    /// Deviation of the displacements of a 4x4 grid, in halves of the width, 0..=0.5 (after
+    /// Simard, Steinkraus and Platt 2003).
+    pub elastic: f32,
+    /// Whether half of the pictures are mirrored: right where a mirror image is the same thing.
+    pub mirror: bool,
+    /// Blend with the 3x3 maximum, up to this much, 0..=1: a thicker stroke.
+    pub thicken: f32,
+    /// Logarithm of the factor on contrast, 0..=2.
+    pub contrast: f32,
+    /// Brightness added, 0..=1.
+    pub brightness: f32,
+    /// Change of colours: saturation, and each channel's factor, 0..=1.
+    pub colour: f32,
+    /// Deviation of a Gaussian blur, in pixels, up to this, 0..=4.
+    pub blur: f32,
+    /// Deviation of noise, up to this, 0..=0.5.
+    pub noise: f32,
+    /// Side of a square that is erased, up to this share of the picture's, 0..=0.9 (`DeVries`
+    /// and Taylor 2017).
+    pub erase: f32,
 }
 
-/// A variation of `source` (64 x 64, [`INK`] is ink of 1), turned one of eight
-/// ways: 32 x 32 numbers in -1..=1.
-#[must_use]
-pub fn vary(source: &[i16], turn: usize, random: &mut Random) -> Vec<f32> {
-    let warp = Warp::random(turn, random);
-    let mut image = warp.apply(source);
-    let blend = random.unit() * THICKEN;
-    let gain = random.within(LOG_GAIN).exp();
-    thicken(&mut image, blend);
-    for v in &mut image {
-        *v = (*v * gain).clamp(-1.0, 1.0);
+impl Augmentation {
+    /// The name, value and largest value of each number; the smallest is 0.
+    fn numbers(&self) -> [(&'static str, f32, f32); 13] {
+        [
+            ("rotation", self.rotation, 180.0),
+            ("shear", self.shear, 1.0),
+            ("stretch", self.stretch, 1.0),
+            ("shift", self.shift, 1.0),
+            ("crop", self.crop, 0.9),
+            ("elastic", self.elastic, 0.5),
+            ("thicken", self.thicken, 1.0),
+            ("contrast", self.contrast, 2.0),
+            ("brightness", self.brightness, 1.0),
+            ("colour", self.colour, 1.0),
+            ("blur", self.blur, 4.0),
+            ("noise", self.noise, 0.5),
+            ("erase", self.erase, 0.9),
+        ]
     }
-    image
+
+    /// The name, value and range of the first number that is out of range.
+    ///
+    /// # Errors
+    /// There is one.
+    pub fn check(&self) -> Result<(), (&'static str, f32, f32)> {
+        let mut all = self.numbers().into_iter();
+        let wrong = all.find(|(_, v, most)| !(0.0..=*most).contains(v));
+        wrong.map_or(Ok(()), Err)
+    }
+
+    /// A variation of `source` (see [`super::corpus::Drawing`]) for towers of this plan,
+    /// turned one of eight ways: what the tower sees, in -1..=1.
+    #[must_use]
+    pub fn vary(&self, source: &[i16], plan: &Plan, turn: usize, random: &mut Random) -> Vec<f32> {
+        let warp = self.warp(edge(plan.input), turn, random);
+        let mut image = apply(&warp, source, plan);
+        let (side, channels) = (plan.side, plan.input.channels());
+        if self.thicken > 0.0 {
+            pixels::thicken(&mut image, side, channels, random.unit() * self.thicken);
+        }
+        if self.blur > 0.0 {
+            pixels::blur(&mut image, side, channels, random.unit() * self.blur);
+        }
+        if self.colour > 0.0 && channels == 3 {
+            pixels::colour(&mut image, self.colour, random);
+        }
+        let gain = random.within(self.contrast).exp();
+        let light = if self.brightness > 0.0 {
+            random.within(self.brightness)
+        } else {
+            0.0
+        };
+        for v in &mut image {
+            *v = (*v * gain + light).clamp(-1.0, 1.0);
+        }
+        if self.noise > 0.0 {
+            let deviation = random.unit() * self.noise;
+            for v in &mut image {
+                *v = (*v + deviation * random.normal()).clamp(-1.0, 1.0);
+            }
+        }
+        if self.erase > 0.0 {
+            pixels::erase(&mut image, side, channels, self.erase, random);
+        }
+        image
+    }
+
+    fn warp(&self, edge: Edge, turn: usize, random: &mut Random) -> Warp {
+        let (sin, cos) = random.within(self.rotation).to_radians().sin_cos();
+        let stretch = [
+            random.within(self.stretch).exp(),
+            random.within(self.shear),
+            random.within(self.shear),
+            random.within(self.stretch).exp(),
+        ];
+        let mut matrix = product(turned(turn), product([cos, -sin, sin, cos], stretch));
+        let mut shift = [random.within(self.shift), random.within(self.shift)];
+        let mut elastic = [[0.0; KNOTS * KNOTS]; 2];
+        if self.elastic > 0.0 {
+            for v in elastic.as_flattened_mut() {
+                *v = self.elastic * random.normal();
+            }
+        }
+        if self.crop > 0.0 {
+            let kept = 1.0 - random.unit() * self.crop;
+            matrix = matrix.map(|v| v * kept);
+            shift = shift.map(|v| v + random.within(1.0 - kept));
+        }
+        if self.mirror && random.unit() < 0.5 {
+            matrix = product(matrix, [-1.0, 0.0, 0.0, 1.0]);
+        }
+        Warp {
+            matrix,
+            shift,
+            elastic,
+            edge,
+        }
+    }
 }
 
 /// `source` turned and otherwise as it is.
 #[must_use]
-pub fn plain(source: &[i16], turn: usize) -> Vec<f32> {
-    Warp {
-        matrix: turned(turn),
-        shift: [0.0; 2],
-        elastic: [[0.0; KNOTS * KNOTS]; 2],
-    }
-    .apply(source)
+pub fn plain(source: &[i16], plan: &Plan, turn: usize) -> Vec<f32> {
+    apply(&Warp::turn(turn, edge(plan.input)), source, plan)
 }
 
-/// The eight symmetries of the square, as matrices; 0 leaves everything in place.
-fn turned(turn: usize) -> [f32; 4] {
-    let [a, b, c, d] = match turn % 4 {
-        0 => [1.0, 0.0, 0.0, 1.0],
-        1 => [0.0, -1.0, 1.0, 0.0],
-        2 => [-1.0, 0.0, 0.0, -1.0],
-        _ => [0.0, 1.0, -1.0, 0.0],
-    };
-    if turn < 4 {
-        [a, b, c, d]
-    } else {
-        [-a, b, -c, d]
+fn edge(input: Input) -> Edge {
+    match input {
+        Input::Ink => Edge::Nothing,
+        Input::Grey | Input::Colour => Edge::Nearest,
     }
 }
 
-fn product([a, b, c, d]: [f32; 4], [e, f, g, h]: [f32; 4]) -> [f32; 4] {
-    [a * e + b * g, a * f + b * h, c * e + d * g, c * f + d * h]
-}
-
-impl Warp {
-    fn random(turn: usize, random: &mut Random) -> Self {
-        let (sin, cos) = random.within(ROTATION).to_radians().sin_cos();
-        let stretch = [
-            random.within(LOG_SCALE).exp(),
-            random.within(SHEAR),
-            random.within(SHEAR),
-            random.within(LOG_SCALE).exp(),
-        ];
-        let matrix = product(turned(turn), product([cos, -sin, sin, cos], stretch));
-        let shift = [random.within(SHIFT), random.within(SHIFT)];
-        let mut elastic = [[0.0; KNOTS * KNOTS]; 2];
-        for v in elastic.as_flattened_mut() {
-            *v = ELASTIC * random.normal();
-        }
-        Self {
-            matrix,
-            shift,
-            elastic,
-        }
-    }
-
-    #[expect(clippy::cast_precision_loss, reason = "grid coordinates")]
-    fn apply(&self, source: &[i16]) -> Vec<f32> {
-        let [a, b, c, d] = self.matrix;
-        let centre = |i: usize| (2 * i + 1) as f32 / SIDE as f32 - 1.0;
-        let pixel = |v: f32| ((v + 1.0) * GRID as f32 - 1.0) / 2.0;
-        let weights: Vec<[f32; KNOTS]> = (0..SIDE).map(spline).collect();
-        let mut out = Vec::with_capacity(SIDE * SIDE);
-        for row in 0..SIDE {
-            let lines = self.elastic.map(|knots| along(&knots, weights[row]));
-            let y = centre(row);
-            for (col, weights) in weights.iter().enumerate() {
-                let x = centre(col);
-                let [ex, ey] = lines.map(|line| dot(line, *weights));
-                let u = a * x + b * y + self.shift[0] + ex;
-                let v = c * x + d * y + self.shift[1] + ey;
-                out.push(sample(source, pixel(u), pixel(v)));
-            }
-        }
-        out
-    }
-}
-
-/// Catmull-Rom weights of the knots for a row or column of the result (the first and last
-/// knot continue beyond the edge).
-#[expect(
-    clippy::cast_precision_loss,
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "grid coordinates"
-)]
-fn spline(i: usize) -> [f32; KNOTS] {
-    let at = i as f32 / (SIDE - 1) as f32 * (KNOTS - 1) as f32;
-    let first = (at as usize).min(KNOTS - 2);
-    let t = at - first as f32;
-    let cubic = [
-        ((-0.5 * t + 1.0) * t - 0.5) * t,
-        (1.5 * t - 2.5) * t * t + 1.0,
-        ((-1.5 * t + 2.0) * t + 0.5) * t,
-        (0.5 * t - 0.5) * t * t,
-    ];
-    let mut weights = [0.0; KNOTS];
-    for (k, w) in cubic.into_iter().enumerate() {
-        weights[(first + k).saturating_sub(1).min(KNOTS - 1)] += w;
-    }
-    weights
-}
-
-fn along(knots: &[f32; KNOTS * KNOTS], weights: [f32; KNOTS]) -> [f32; KNOTS] {
-    let mut line = [0.0; KNOTS];
-    for (row, w) in knots.chunks_exact(KNOTS).zip(weights) {
-        for (sum, v) in line.iter_mut().zip(row) {
-            *sum += w * v;
-        }
-    }
-    line
-}
-
-fn dot(a: [f32; KNOTS], b: [f32; KNOTS]) -> f32 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
-}
-
-/// Bilinear; outside is background.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    clippy::cast_precision_loss,
-    reason = "checked to lie on the grid"
-)]
-fn sample(source: &[i16], x: f32, y: f32) -> f32 {
-    const LAST: f32 = GRID as f32;
-    if !(x > -1.0 && x < LAST && y > -1.0 && y < LAST) {
-        return 0.0;
-    }
-    // One to the right, so that what is cut off is never negative.
-    let (left, upper) = ((x + 1.0) as usize, (y + 1.0) as usize);
-    let (fx, fy) = (x + 1.0 - left as f32, y + 1.0 - upper as f32);
-    let at = |row: usize, col: usize| {
-        if (1..=GRID).contains(&row) && (1..=GRID).contains(&col) {
-            f32::from(source[(row - 1) * GRID + col - 1])
-        } else {
-            0.0
-        }
-    };
-    let top = at(upper, left) * (1.0 - fx) + at(upper, left + 1) * fx;
-    let bottom = at(upper + 1, left) * (1.0 - fx) + at(upper + 1, left + 1) * fx;
-    (top * (1.0 - fy) + bottom * fy) / INK
-}
-
-/// Blends every place with the largest of its 3x3 surroundings.
-fn thicken(image: &mut [f32], blend: f32) {
-    let mut wide = image.to_vec();
-    for (out, row) in wide.chunks_exact_mut(SIDE).zip(image.chunks_exact(SIDE)) {
-        for (i, out) in out.iter_mut().enumerate() {
-            let left = row[i.saturating_sub(1)];
-            let right = row[(i + 1).min(SIDE - 1)];
-            *out = out.max(left).max(right);
-        }
-    }
-    for (r, row) in image.chunks_exact_mut(SIDE).enumerate() {
-        let upper = &wide[r.saturating_sub(1) * SIDE..][..SIDE];
-        let middle = &wide[r * SIDE..][..SIDE];
-        let lower = &wide[(r + 1).min(SIDE - 1) * SIDE..][..SIDE];
-        for (i, v) in row.iter_mut().enumerate() {
-            let largest = upper[i].max(middle[i]).max(lower[i]);
-            *v += blend * (largest - *v);
-        }
+fn apply(warp: &Warp, source: &[i16], plan: &Plan) -> Vec<f32> {
+    match plan.input {
+        Input::Ink | Input::Grey => warp.apply::<1>(source, plan.side),
+        Input::Colour => warp.apply::<3>(source, plan.side),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::encoder::{ImageLimits, Ink};
-    use crate::training::corpus::drawing;
-    use image::{GrayImage, ImageFormat, Luma};
+    use crate::encoder::{ImageLimits, Raster};
+    use crate::training::corpus::{SCALE, drawing};
+    use crate::training::recipe::Recipe;
+    use image::{ImageFormat, Rgb, RgbImage};
     use std::io::Cursor;
 
-    fn page(shape: impl Fn(u32, u32) -> bool) -> Ink {
-        let draw = |x, y| Luma([if shape(x, y) { 0 } else { 255 }]);
+    fn raster(plan: &Plan, shape: impl Fn(u32, u32) -> bool) -> Raster {
+        let draw = |x, y| Rgb(if shape(x, y) { [0, 60, 90] } else { [255; 3] });
         let mut file = Vec::new();
-        GrayImage::from_fn(105, 105, draw)
+        RgbImage::from_fn(105, 105, draw)
             .write_to(&mut Cursor::new(&mut file), ImageFormat::Png)
             .unwrap();
-        Ink::read(&file, &ImageLimits::default()).unwrap()
+        Raster::read(&file, plan, &ImageLimits::default()).unwrap()
+    }
+
+    fn plans() -> [Plan; 3] {
+        Input::ALL.map(|input| Plan {
+            input,
+            ..Plan::default()
+        })
     }
 
     fn near(a: &[f32], b: &[f32], tolerance: f32) -> bool {
@@ -229,44 +193,65 @@ mod tests {
 
     #[test]
     fn what_moves_nothing_gives_what_serving_sees() {
-        let ink = page(|x, y| (20..60).contains(&x) && (y == 40 || x + y == 70));
-        let trained = plain(&drawing(&ink), 0);
-        assert!(near(&trained, ink.prepare().as_slice(), 0.5 / INK + 1e-6));
+        for plan in plans() {
+            let shape = |x, y| (20..60).contains(&x) && (y == 40 || x + y == 70);
+            let raster = raster(&plan, shape);
+            let (source, seen) = (drawing(&raster), raster.prepare());
+            let still = Augmentation::default().vary(&source, &plan, 0, &mut Random::new(1, 1));
+            for trained in [plain(&source, &plan, 0), still] {
+                assert!(near(&trained, seen.as_slice(), 0.5 / SCALE + 1e-6));
+            }
+        }
     }
 
     #[test]
     fn the_eight_turns_differ_and_a_quarter_turn_is_one() {
-        let corner = page(|x, y| (10..30).contains(&x) && (15..20).contains(&y));
-        let source = drawing(&corner);
-        let turns: Vec<Vec<f32>> = (0..8).map(|t| plain(&source, t)).collect();
+        let plan = Plan::default();
+        let corner = |x, y| (10..30).contains(&x) && (15..20).contains(&y);
+        let source = drawing(&raster(&plan, corner));
+        let turns: Vec<Vec<f32>> = (0..8).map(|t| plain(&source, &plan, t)).collect();
         for (i, a) in turns.iter().enumerate() {
             assert!(turns[..i].iter().all(|b| !near(a, b, 0.1)));
         }
-        let quarter: Vec<f32> = (0..SIDE * SIDE)
-            .map(|i| turns[0][(i % SIDE) * SIDE + SIDE - 1 - i / SIDE])
+        let side = plan.side;
+        let quarter: Vec<f32> = (0..side * side)
+            .map(|i| turns[0][(i % side) * side + side - 1 - i / side])
             .collect();
         assert!(near(&turns[1], &quarter, 1e-5) || near(&turns[3], &quarter, 1e-5));
     }
 
     #[test]
-    fn variations_stay_in_range_and_follow_from_the_seed() {
-        let source = drawing(&page(|x, y| x.abs_diff(52) < 3 || y.abs_diff(40) < 3));
-        let vary = |seed| vary(&source, 3, &mut Random::new(seed, 9));
-        assert_eq!(vary(1), vary(1));
-        assert_ne!(vary(1), vary(2));
-        for seed in 0..50 {
-            let image = vary(seed);
-            assert!(image.iter().all(|v| (-1.0..=1.0).contains(v)));
-            assert!(image.iter().sum::<f32>() > 10.0);
+    fn variations_of_every_recipe_stay_in_range_and_follow_from_the_seed() {
+        for recipe in Recipe::all() {
+            let plan = recipe.plan();
+            let cross = |x: u32, y: u32| x.abs_diff(52) < 3 || y.abs_diff(40) < 3;
+            let source = drawing(&raster(&plan, cross));
+            let vary = |seed| {
+                let random = &mut Random::new(seed, 9);
+                recipe.augmentation.vary(&source, &plan, 3, random)
+            };
+            assert_eq!(vary(1), vary(1), "{}", recipe.name);
+            assert_ne!(vary(1), vary(2), "{}", recipe.name);
+            for seed in 0..20 {
+                let image = vary(seed);
+                assert_eq!(image.len(), plan.pixels());
+                assert!(image.iter().all(|v| (-1.0..=1.0).contains(v)));
+                assert!(image.iter().any(|v| v.abs() > 0.1));
+            }
         }
     }
 
     #[test]
-    fn the_spline_passes_through_the_knots_and_adds_up_to_one() {
-        assert!(near(&spline(0), &[1.0, 0.0, 0.0, 0.0], 1e-6));
-        assert!(near(&spline(SIDE - 1), &[0.0, 0.0, 0.0, 1.0], 1e-6));
-        for i in 0..SIDE {
-            assert!((spline(i).iter().sum::<f32>() - 1.0).abs() < 1e-5);
-        }
+    fn numbers_out_of_range_are_named() {
+        let crop = Augmentation {
+            crop: 1.0,
+            ..Augmentation::default()
+        };
+        assert_eq!(crop.check(), Err(("crop", 1.0, 0.9)));
+        let nan = Augmentation {
+            noise: f32::NAN,
+            ..Augmentation::default()
+        };
+        assert!(nan.check().is_err());
     }
 }

@@ -6,7 +6,8 @@
 //! order, so results do not depend on the number of threads.
 
 use super::buffers::Buffers;
-use crate::encoder::conv::{Conv, KernelGradient, Size};
+use crate::encoder::Step;
+use crate::encoder::conv::{Back, Conv, KernelGradient, Size};
 use crate::encoder::tower::EPSILON;
 use crate::training::pooling;
 use candle_core::{Error, Result};
@@ -32,12 +33,32 @@ pub struct Saved {
     pub statistics: Statistics,
 }
 
-/// One step of a tower. Its parameters: kernel `[3, 3, from, to]`, `to` gains, `to` shifts.
-#[derive(Debug, Clone, Copy)]
-pub struct Block {
-    size: Size,
-    pool: bool,
+/// The gradients of a step.
+#[derive(Debug, Default)]
+pub struct Gradients {
+    /// Of its parameters.
+    pub parameters: Vec<f32>,
+    /// Of its input, where that was asked for; else empty.
+    pub input: Vec<f32>,
+    /// Of what was added; empty where nothing was.
+    pub add: Vec<f32>,
 }
+
+/// What a step was given and what it gave.
+#[derive(Debug, Clone, Copy)]
+pub struct Passed<'a> {
+    /// The batch that went in.
+    pub x: &'a [f32],
+    /// Its parameters.
+    pub parameters: &'a [f32],
+    /// What came out.
+    pub out: &'a [f32],
+}
+
+/// One step of a tower as it learns. Its parameters: kernel `[side, side, from, to]`, `to`
+/// gains, `to` shifts.
+#[derive(Debug, Clone, Copy)]
+pub struct Block(Step);
 
 /// `normalised = scale * raw + offset`, one a channel.
 struct Line {
@@ -64,49 +85,51 @@ impl Line {
 }
 
 impl Block {
-    /// A block for images of this size, with 2x2 max pooling at its end where `pool`.
+    /// The block of a step.
     ///
     /// # Errors
-    /// Something is zero; height or width is odd where `pool`.
-    pub fn new(size: Size, pool: bool) -> Result<Self> {
-        if size.input() == 0 || size.output() == 0 {
+    /// Something is zero, or the step pools what is not cut off at 0.
+    pub fn new(step: Step) -> Result<Self> {
+        if step.size.input() == 0 || step.output() == 0 {
             return Err(Error::msg("an empty image"));
         }
-        if pool && (size.height % 2 == 1 || size.width % 2 == 1) {
-            return Err(Error::msg("pooling needs even height and width"));
+        if step.pool && (!step.relu || step.add.is_some()) {
+            return Err(Error::msg(
+                "pooling takes what ReLU gives, and nothing added",
+            ));
         }
-        Ok(Self { size, pool })
+        Ok(Self(step))
     }
 
-    /// The images that go in, and their channels out.
+    /// The step.
     #[must_use]
-    pub fn size(&self) -> Size {
-        self.size
+    pub fn step(&self) -> &Step {
+        &self.0
     }
 
     /// How many parameters.
     #[must_use]
     pub fn parameters(&self) -> usize {
-        9 * self.size.from * self.size.to + 2 * self.size.to
-    }
-
-    /// Numbers of an image that comes out.
-    #[must_use]
-    pub fn output(&self) -> usize {
-        self.size.output() / if self.pool { 4 } else { 1 }
+        self.0.size.kernel() + 2 * self.0.size.to
     }
 
     fn split<'a>(&self, parameters: &'a [f32]) -> (&'a [f32], &'a [f32]) {
-        parameters.split_at(9 * self.size.from * self.size.to)
+        parameters.split_at(self.0.size.kernel())
     }
 
-    /// A batch, image after image.
+    /// A batch, image after image; `add` is of the shape of what comes out.
     ///
     /// # Panics
     /// `x` is no whole number of images, or the parameters are not as many as they should be.
     #[must_use]
-    pub fn forward(&self, x: &[f32], parameters: &[f32], buffers: &Buffers) -> (Vec<f32>, Saved) {
-        let (size, to) = (self.size, self.size.to);
+    pub fn forward(
+        &self,
+        x: &[f32],
+        add: Option<&[f32]>,
+        parameters: &[f32],
+        buffers: &Buffers,
+    ) -> (Vec<f32>, Saved) {
+        let (size, to, each) = (self.0.size, self.0.size.to, self.0.output());
         let (kernel, affine) = self.split(parameters);
         let n = x.len() / size.input();
         let conv = Conv::new(kernel, size);
@@ -122,66 +145,103 @@ impl Block {
             .collect();
         let statistics = statistics(&sums, n * size.places(), to);
         let line = Line::new(affine, &statistics);
-        let mut out = buffers.take(n * self.output());
-        out.par_chunks_mut(self.output())
+        let mut out = buffers.take(n * each);
+        out.par_chunks_mut(each)
             .zip(raw.par_chunks(size.output()))
-            .for_each(|(y, raw)| {
-                if self.pool {
-                    pooling::forward(raw, size.width, &line.scale, &line.offset, y);
+            .enumerate()
+            .for_each(|(i, (y, raw))| {
+                if self.0.pool {
+                    pooling::forward(raw, size.out().1, &line.scale, &line.offset, y);
                 } else {
-                    relu(raw, &line, y);
+                    let add = add.map(|add| &add[i * each..][..each]);
+                    self.finish(raw, &line, add, y);
                 }
             });
         (out, Saved { raw, statistics })
     }
 
-    /// The gradients of the parameters and, where `input`, of `x` (else nothing); `gradient`
-    /// is that of what [`Block::forward`] answered for this very batch.
+    /// Normalised, added to, cut off at 0.
+    fn finish(&self, raw: &[f32], line: &Line, add: Option<&[f32]>, y: &mut [f32]) {
+        let c = line.scale.len();
+        let (scale, offset) = (&line.scale[..c], &line.offset[..c]);
+        let plain = add.is_none() && self.0.relu;
+        for (y, raw) in y.chunks_exact_mut(c).zip(raw.chunks_exact(c)) {
+            for j in 0..c {
+                let v = raw[j] * scale[j] + offset[j];
+                y[j] = if plain { v.max(0.0) } else { v };
+            }
+        }
+        for (y, add) in y.iter_mut().zip(add.unwrap_or_default()) {
+            let v = *y + add;
+            *y = if self.0.relu { v.max(0.0) } else { v };
+        }
+    }
+
+    /// The gradients; `gradient` is that of what [`Block::forward`] answered for this very
+    /// batch. That of the input is made where `input`.
     ///
     /// # Panics
     /// As [`Block::forward`].
     #[must_use]
     pub fn backward(
         &self,
-        x: &[f32],
-        parameters: &[f32],
+        passed: Passed,
         saved: Saved,
         gradient: &[f32],
         input: bool,
         buffers: &Buffers,
-    ) -> (Vec<f32>, Vec<f32>) {
-        let (kernel, affine) = self.split(parameters);
-        let (draw, daffine) = self.normalisation(&saved, affine, gradient, buffers);
+    ) -> Gradients {
+        let (kernel, affine) = self.split(passed.parameters);
+        let (draw, add, daffine) =
+            self.normalisation(&saved, affine, passed.out, gradient, buffers);
         buffers.give(saved.raw);
-        let back = input.then(|| Conv::back(kernel, self.size));
-        let (mut parameters, dx) = convolution(x, &draw, back.as_ref(), self.size, buffers);
+        let back = input.then(|| Back::new(kernel, self.0.size));
+        let (mut parameters, input) =
+            convolution(passed.x, &draw, back.as_ref(), self.0.size, buffers);
         buffers.give(draw);
         parameters.extend(daffine);
-        (parameters, dx)
+        Gradients {
+            parameters,
+            input,
+            add,
+        }
     }
 
-    /// Gradients of the convolution's output and of gains and shifts.
+    /// Gradients of the convolution's output, of what was added, and of gains and shifts.
     fn normalisation(
         &self,
         saved: &Saved,
         affine: &[f32],
+        out: &[f32],
         gradient: &[f32],
         buffers: &Buffers,
-    ) -> (Vec<f32>, Vec<f32>) {
-        let size = self.size;
+    ) -> (Vec<f32>, Vec<f32>, Vec<f32>) {
+        let Step {
+            size,
+            pool,
+            relu,
+            add,
+            ..
+        } = self.0;
         let (raw, to) = (&saved.raw, size.to);
         let Statistics { mean, variance } = &saved.statistics;
         let line = Line::new(affine, &saved.statistics);
-        let each = self.output();
+        let each = self.0.output();
         // First the gradient of the normalised values, with its sums.
         let mut d = buffers.take(raw.len());
         let sums: Vec<Vec<f32>> = d
             .par_chunks_mut(size.output())
             .zip(raw.par_chunks(size.output()))
-            .zip(gradient.par_chunks(each))
-            .map(|((d, raw), g)| {
-                if self.pool {
-                    pooling::backward(raw, size.width, &line.scale, &line.offset, g, d);
+            .zip(gradient.par_chunks(each).zip(out.par_chunks(each)))
+            .map(|((d, raw), (g, out))| {
+                if pool {
+                    pooling::backward(raw, size.out().1, &line.scale, &line.offset, g, d);
+                } else if !relu {
+                    d.copy_from_slice(g);
+                } else if add.is_some() {
+                    for ((d, g), out) in d.iter_mut().zip(g).zip(out) {
+                        *d = if *out > 0.0 { *g } else { 0.0 };
+                    }
                 } else {
                     relu_backward(raw, &line, g, d);
                 }
@@ -197,6 +257,11 @@ impl Block {
                 sums
             })
             .collect();
+        let mut dadd = Vec::new();
+        if add.is_some() {
+            dadd = buffers.take(d.len());
+            dadd.copy_from_slice(&d);
+        }
         let total = add_up(&sums, 2 * to);
         #[expect(clippy::cast_precision_loss, reason = "counts of places")]
         let count = (raw.len() / to) as f64;
@@ -222,7 +287,7 @@ impl Block {
                     }
                 }
             });
-        (d, daffine)
+        (d, dadd, daffine)
     }
 }
 
@@ -272,7 +337,7 @@ fn add_up(parts: &[Vec<f32>], length: usize) -> Vec<f64> {
 fn convolution(
     x: &[f32],
     d: &[f32],
-    back: Option<&Conv>,
+    back: Option<&Back>,
     size: Size,
     buffers: &Buffers,
 ) -> (Vec<f32>, Vec<f32>) {
@@ -287,34 +352,24 @@ fn convolution(
         .zip(d.par_chunks(part * size.output()))
         .zip(shares)
         .map(|((x, d), dx)| {
-            let mut gradient = vec![0.0; 9 * size.from * size.to];
+            let mut gradient = vec![0.0; size.kernel()];
             let images = x.chunks_exact(size.input());
             for (i, (x, d)) in images.zip(d.chunks_exact(size.output())).enumerate() {
                 of_kernel.add(x, d, &mut gradient);
                 if let Some(back) = back {
-                    back.forward(d, &mut dx[i * size.input()..][..size.input()]);
+                    back.input(d, &mut dx[i * size.input()..][..size.input()]);
                 }
             }
             gradient
         })
         .collect();
-    let mut total = vec![0.0; 9 * size.from * size.to];
+    let mut total = vec![0.0; size.kernel()];
     for part in parts {
         for (sum, v) in total.iter_mut().zip(part) {
             *sum += v;
         }
     }
     (total, dx)
-}
-
-fn relu(raw: &[f32], line: &Line, y: &mut [f32]) {
-    let c = line.scale.len();
-    let (scale, offset) = (&line.scale[..c], &line.offset[..c]);
-    for (y, raw) in y.chunks_exact_mut(c).zip(raw.chunks_exact(c)) {
-        for j in 0..c {
-            y[j] = (raw[j] * scale[j] + offset[j]).max(0.0);
-        }
-    }
 }
 
 fn relu_backward(raw: &[f32], line: &Line, gradient: &[f32], d: &mut [f32]) {

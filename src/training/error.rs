@@ -28,7 +28,7 @@ pub enum TrainError {
         /// What was given.
         was: String,
         /// What is allowed.
-        allowed: &'static str,
+        allowed: String,
     },
     /// The checkpoint beside the output belongs to another training or is broken.
     #[error("{}: {was}; remove it to start anew", path.display())]

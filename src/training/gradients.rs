@@ -5,63 +5,78 @@
     reason = "formulas as they are written, small counts"
 )]
 
-use super::block::Block;
+use super::Loss;
+use super::block::{Block, Gradients, Passed};
 use super::buffers::Buffers;
+use super::loss::{agreement, learned, unit};
 use super::random::Random;
 use super::stack::Stack;
-use super::{Loss, net};
 use crate::encoder::conv::Size;
 use crate::encoder::tower::EPSILON;
+use crate::encoder::{Architecture, Plan, Step};
 use candle_core::{Device, Tensor, Var};
 
-/// Convolution, normalisation, ReLU and pooling by their definitions, in `f64`.
+/// A step by its definition, in `f64`.
 struct Reference {
     n: usize,
-    height: usize,
-    width: usize,
-    from: usize,
-    to: usize,
-    pool: bool,
+    step: Step,
 }
 
 impl Reference {
-    fn forward(&self, x: &[f64], kernel: &[f64], affine: &[f64]) -> Vec<f64> {
-        let (h, w, c) = (self.height, self.width, self.to);
-        let mut raw = vec![0.0; self.n * h * w * c];
+    fn convolved(&self, x: &[f64], kernel: &[f64]) -> Vec<f64> {
+        let size = self.step.size;
+        let ((rows, columns), c, half) = (size.out(), size.to, size.side / 2);
+        let mut raw = vec![0.0; self.n * rows * columns * c];
         for (at, out) in raw.iter_mut().enumerate() {
-            let (o, col, row, n) = (at % c, at / c % w, at / c / w % h, at / c / w / h);
-            for tap in 0..9 {
-                let (y, x_) = (row + tap / 3, col + tap % 3);
-                if y == 0 || x_ == 0 || y > h || x_ > w {
+            let (o, col, row) = (at % c, at / c % columns, at / c / columns % rows);
+            let n = at / c / columns / rows;
+            for tap in 0..size.side * size.side {
+                let y = (row * size.stride + tap / size.side).wrapping_sub(half);
+                let x_ = (col * size.stride + tap % size.side).wrapping_sub(half);
+                if y >= size.height || x_ >= size.width {
                     continue;
                 }
-                for i in 0..self.from {
-                    *out += x[((n * h + y - 1) * w + x_ - 1) * self.from + i]
-                        * kernel[(tap * self.from + i) * c + o];
+                for i in 0..size.from {
+                    *out += x[((n * size.height + y) * size.width + x_) * size.from + i]
+                        * kernel[(tap * size.from + i) * c + o];
                 }
             }
         }
+        raw
+    }
+
+    fn with(&self, x: &[f64], add: Option<&[f64]>, parameters: &[f64]) -> Vec<f64> {
+        let size = self.step.size;
+        let (kernel, affine) = parameters.split_at(size.kernel());
+        let mut raw = self.convolved(x, kernel);
+        let ((rows, columns), c) = (size.out(), size.to);
         for o in 0..c {
-            let count = (self.n * h * w) as f64;
+            let count = (self.n * rows * columns) as f64;
             let channel = || raw.iter().skip(o).step_by(c);
             let mean = channel().sum::<f64>() / count;
             let variance = channel().map(|v| (v - mean).powi(2)).sum::<f64>() / count;
             let scale = affine[o] / (variance + f64::from(EPSILON)).sqrt();
             let offset = affine[c + o] - mean * scale;
             for v in raw.iter_mut().skip(o).step_by(c) {
-                *v = (*v * scale + offset).max(0.0);
+                *v = *v * scale + offset;
             }
         }
-        if !self.pool {
+        for (i, v) in raw.iter_mut().enumerate() {
+            *v += add.map_or(0.0, |add| add[i]);
+            if self.step.relu {
+                *v = v.max(0.0);
+            }
+        }
+        if !self.step.pool {
             return raw;
         }
         let mut out = Vec::new();
         for n in 0..self.n {
-            for row in 0..h / 2 {
-                for col in 0..w / 2 {
+            for row in 0..rows / 2 {
+                for col in 0..columns / 2 {
                     for o in 0..c {
                         let at = |y: usize, x: usize| {
-                            raw[((n * h + 2 * row + y) * w + 2 * col + x) * c + o]
+                            raw[((n * rows + 2 * row + y) * columns + 2 * col + x) * c + o]
                         };
                         out.push(at(0, 0).max(at(0, 1)).max(at(1, 0)).max(at(1, 1)));
                     }
@@ -102,82 +117,139 @@ fn weighted(out: &[f64], weights: &[f32]) -> f64 {
     products.map(|(a, b)| a * f64::from(*b)).sum()
 }
 
-fn reference(size: Size, pool: bool, n: usize) -> Reference {
-    Reference {
-        n,
-        height: size.height,
-        width: size.width,
-        from: size.from,
-        to: size.to,
-        pool,
+fn step(height: usize, width: usize, [from, to]: [usize; 2], side: usize) -> Step {
+    Step {
+        input: 0,
+        size: Size {
+            height,
+            width,
+            from,
+            to,
+            side,
+            stride: 1,
+        },
+        add: None,
+        relu: true,
+        pool: false,
     }
 }
 
-impl Reference {
-    fn with(&self, x: &[f64], parameters: &[f64]) -> Vec<f64> {
-        let (kernel, affine) = parameters.split_at(9 * self.from * self.to);
-        self.forward(x, kernel, affine)
-    }
-}
-
-fn check_block(pool: bool, height: usize, width: usize) {
-    let size = Size {
-        height,
-        width,
-        from: 5,
-        to: 7,
-    };
+fn check_block(step: Step) {
     let (n, random) = (3, &mut Random::new(1, 2));
-    let (block, buffers) = (Block::new(size, pool).unwrap(), &Buffers::default());
-    let x = normal(n * size.input(), random);
+    let (block, buffers) = (Block::new(step).unwrap(), &Buffers::default());
+    let x = normal(n * step.size.input(), random);
     let parameters = normal(block.parameters(), random);
-    let (out, saved) = block.forward(&x, &parameters, buffers);
+    let add = step.add.map(|_| normal(n * step.output(), random));
+    // What a buffer held before must not matter.
+    buffers.give(vec![f32::NAN; n * step.size.output()]);
+    let (out, saved) = block.forward(&x, add.as_deref(), &parameters, buffers);
     let weights = normal(out.len(), random);
-    let (dparameters, dx) = block.backward(&x, &parameters, saved, &weights, true, buffers);
+    buffers.give(vec![f32::NAN; n * step.size.output()]);
+    let passed = Passed {
+        x: &x,
+        parameters: &parameters,
+        out: &out,
+    };
+    let gradients = block.backward(passed, saved, &weights, true, buffers);
+    let Gradients {
+        parameters: dparameters,
+        input: dx,
+        add: dadd,
+    } = gradients;
     assert_eq!((dparameters.len(), dx.len()), (parameters.len(), x.len()));
-    let reference = reference(size, pool, n);
-    let (x, parameters) = (exact(&x), exact(&parameters));
-    for (a, b) in out.iter().zip(reference.with(&x, &parameters)) {
-        assert!((f64::from(*a) - b).abs() < 1e-3, "{a} {b}");
+    let reference = Reference { n, step };
+    let (x, parameters, add) = (exact(&x), exact(&parameters), add.as_deref().map(exact));
+    let expected = reference.with(&x, add.as_deref(), &parameters);
+    assert_eq!(out.len(), expected.len());
+    for (a, b) in out.iter().zip(&expected) {
+        assert!((f64::from(*a) - b).abs() < 1e-3, "{step:?}: {a} {b}");
     }
     compare("parameters", &dparameters, &parameters, |p| {
-        weighted(&reference.with(&x, p), &weights)
+        weighted(&reference.with(&x, add.as_deref(), p), &weights)
     });
     compare("input", &dx, &x, |x| {
-        weighted(&reference.with(x, &parameters), &weights)
+        weighted(&reference.with(x, add.as_deref(), &parameters), &weights)
     });
+    assert_eq!(dadd.len(), add.as_ref().map_or(0, Vec::len));
+    if let Some(add) = &add {
+        compare("add", &dadd, add, |add| {
+            weighted(&reference.with(&x, Some(add), &parameters), &weights)
+        });
+    }
 }
 
 #[test]
-fn a_stack_goes_back_through_all_its_blocks() {
-    let size = |height, width, from, to| Size {
-        height,
-        width,
-        from,
-        to,
+fn blocks_of_every_kind() {
+    let plain = step(5, 4, [5, 7], 3);
+    let strided = |step: Step, stride| Step {
+        size: Size {
+            stride,
+            ..step.size
+        },
+        ..step
     };
-    let sizes = [(size(4, 6, 3, 4), true), (size(2, 3, 4, 5), false)];
-    let blocks = sizes.map(|(size, pool)| Block::new(size, pool).unwrap());
+    let pooled = |step| Step { pool: true, ..step };
+    let added = |step| Step {
+        add: Some(0),
+        ..step
+    };
+    let open = |step| Step {
+        relu: false,
+        ..step
+    };
+    for step in [
+        plain,
+        pooled(step(4, 6, [5, 7], 3)),
+        pooled(step(5, 7, [3, 4], 3)),
+        strided(plain, 2),
+        strided(step(5, 7, [2, 3], 3), 2),
+        step(3, 5, [4, 3], 1),
+        open(strided(step(5, 4, [4, 3], 1), 2)),
+        step(6, 5, [2, 3], 5),
+        added(plain),
+        added(open(step(3, 3, [4, 5], 3))),
+        added(strided(step(4, 5, [3, 4], 3), 2)),
+    ] {
+        check_block(step);
+    }
+    assert!(Block::new(pooled(added(plain))).is_err());
+    assert!(Block::new(step(0, 4, [1, 1], 3)).is_err());
+}
+
+/// All values that the steps give, one after another.
+fn through(steps: &[Step], n: usize, x: &[f64], parameters: &[f64]) -> Vec<f64> {
+    let (mut values, mut parameters) = (vec![x.to_vec()], parameters);
+    for step in steps {
+        let count = step.size.kernel() + 2 * step.size.to;
+        let (mine, rest) = parameters.split_at(count);
+        parameters = rest;
+        let add = step.add.map(|add| values[add].as_slice());
+        let out = Reference { n, step: *step }.with(&values[step.input], add, mine);
+        values.push(out);
+    }
+    values.pop().unwrap()
+}
+
+fn check_stack(steps: &[Step]) {
     let (n, random, cpu) = (3, &mut Random::new(3, 4), &Device::Cpu);
-    let x = normal(n * sizes[0].0.input(), random);
-    let counts = blocks.map(|b| b.parameters());
-    let parameters = normal(counts[0] + counts[1], random);
-    let images = Tensor::from_slice(&x, (n, 4, 6, 3), cpu).unwrap();
-    let all = Var::from_slice(&parameters, parameters.len(), cpu).unwrap();
-    let stack = Stack::new(blocks.to_vec());
+    let first = steps[0].size;
+    let x = normal(n * first.input(), random);
+    let count: usize = steps.iter().map(|s| s.size.kernel() + 2 * s.size.to).sum();
+    let parameters = normal(count, random);
+    let shape = (n, first.height, first.width, first.from);
+    let images = Tensor::from_slice(&x, shape, cpu).unwrap();
+    let all = Var::from_slice(&parameters, count, cpu).unwrap();
+    let stack = Stack::new(steps).unwrap();
     let (out, statistics) = stack.forward(&images, &all).unwrap();
-    assert_eq!(statistics.len(), 2);
+    assert_eq!(statistics.len(), steps.len());
     let weights = normal(out.elem_count(), random);
     let weighting = Tensor::from_slice(&weights, out.shape(), cpu).unwrap();
     let scalar = (out * weighting).unwrap().sum_all().unwrap();
     let gradients = scalar.backward().unwrap();
     let gradients = gradients.get(&all).unwrap().to_vec1::<f32>().unwrap();
-    let references = sizes.map(|(size, pool)| reference(size, pool, n));
     let x = exact(&x);
     compare("parameters", &gradients, &exact(&parameters), |p| {
-        let (first, second) = p.split_at(counts[0]);
-        let between = references[0].with(&x, first);
-        weighted(&references[1].with(&between, second), &weights)
+        weighted(&through(steps, n, &x, p), &weights)
     });
     assert!(scalar.backward().is_err(), "there is one way back");
     let short = Tensor::zeros(7, candle_core::DType::F32, cpu).unwrap();
@@ -185,23 +257,49 @@ fn a_stack_goes_back_through_all_its_blocks() {
 }
 
 #[test]
-fn block_without_pooling() {
-    check_block(false, 5, 4);
+fn a_stack_goes_back_through_all_its_steps() {
+    let first = Step {
+        pool: true,
+        ..step(4, 6, [3, 4], 3)
+    };
+    let second = Step {
+        input: 1,
+        ..step(2, 3, [4, 5], 3)
+    };
+    check_stack(&[first, second]);
+    assert!(Stack::new(&[]).is_err());
 }
 
 #[test]
-fn block_with_pooling() {
-    check_block(true, 4, 6);
+fn a_residual_tower_goes_back_through_both_branches() {
+    let plan = Plan {
+        side: 24,
+        widths: [2, 2, 3],
+        ..Plan::of(Architecture::ResnetS)
+    };
+    // As large as it is, finite differences of all steps would take minutes: the last six.
+    let steps = plan.steps();
+    let cut = steps.len() - 6;
+    let steps: Vec<Step> = steps[cut..]
+        .iter()
+        .map(|step| Step {
+            input: step.input - cut,
+            add: step.add.map(|add| add - cut),
+            ..*step
+        })
+        .collect();
+    assert!(steps.iter().filter(|s| s.add.is_some()).count() > 1);
+    assert!(steps.iter().any(|s| s.size.stride == 2 && !s.relu));
+    check_stack(&steps);
 }
 
-fn check_loss(loss: Loss) {
-    let (n, d) = (12, 5);
-    let labels: Vec<u32> = (0..n).map(|i| i / 3).collect();
-    let start = normal(n as usize * d, &mut Random::new(5, 0));
+/// Compares the gradient of a loss with finite differences; `value` has rows of 5 numbers.
+fn check_loss(name: &str, rows: usize, value: impl Fn(&Tensor) -> candle_core::Result<Tensor>) {
+    let start = normal(rows * 5, &mut Random::new(5, 0));
     let start: Vec<f64> = start.into_iter().map(f64::from).collect();
     let value = |values: &[f64]| {
-        let z = Var::from_slice(values, (n as usize, d), &Device::Cpu).unwrap();
-        (loss.of(&net::unit(&z).unwrap(), &labels).unwrap(), z)
+        let z = Var::from_slice(values, (rows, 5), &Device::Cpu).unwrap();
+        (value(&z).unwrap(), z)
     };
     let (scalar, z) = value(&start);
     let gradients = scalar.backward().unwrap();
@@ -218,15 +316,51 @@ fn check_loss(loss: Loss) {
         let numeric = (at(1e-6) - at(-1e-6)) / 2e-6;
         assert!(
             (numeric - gradient).abs() < 1e-6 * (1.0 + numeric.abs()),
-            "{loss}, element {i}: {gradient}, should be {numeric}"
+            "{name}, element {i}: {gradient}, should be {numeric}"
         );
     }
 }
 
 #[test]
 fn losses() {
+    let labels: Vec<u32> = (0..12).map(|i| i / 3).collect();
     for loss in Loss::ALL {
-        check_loss(loss);
+        check_loss(loss.name(), 12, |z| loss.of(&unit(z)?, &labels));
+    }
+}
+
+#[test]
+fn losses_with_parameters_of_their_own() {
+    let labels: Vec<u32> = (0..8).map(|i| i / 2).collect();
+    // The first eight rows are embeddings, the others the loss's own.
+    check_loss("arcface", 12, |all| {
+        let (z, centres) = (all.narrow(0, 0, 8)?, all.narrow(0, 8, 4)?);
+        learned::arc_face(&unit(&z)?, &unit(&centres)?, &labels, 4.0, 0.3)
+    });
+    check_loss("koch", 10, |all| {
+        let head = all.narrow(0, 8, 2)?.flatten_all()?.narrow(0, 0, 6)?;
+        learned::weighted_l1(&unit(&all.narrow(0, 0, 8)?)?, &labels, &head)
+    });
+}
+
+#[test]
+fn losses_of_two_views() {
+    type Views = candle_core::Result<(Tensor, Tensor)>;
+    let views = |all: &Tensor| -> Views { Ok((all.narrow(0, 0, 6)?, all.narrow(0, 6, 6)?)) };
+    check_loss("moco", 15, |all| {
+        let (a, b) = views(all)?;
+        let (a, b, queue) = (unit(&a)?, unit(&b)?, unit(&all.narrow(0, 12, 3)?)?);
+        agreement::info_nce(&a, &b, Some(&queue), 0.5)
+    });
+    for (name, loss) in [
+        ("alignment", agreement::alignment as fn(&_, &_) -> _),
+        ("vicreg", agreement::vicreg),
+        ("barlow twins", agreement::barlow_twins),
+    ] {
+        check_loss(name, 12, |all| {
+            let (a, b) = views(all)?;
+            loss(&a, &b)
+        });
     }
 }
 

@@ -15,10 +15,11 @@ pub fn initial(plan: Plan, seed: u64) -> Weights {
         (0..count).map(|_| deviation * random.normal()).collect()
     };
     let blocks = plan
-        .channels()
+        .steps()
         .into_iter()
-        .map(|(from, to)| Block {
-            kernel: normal(9 * from, 9 * from * to, 2.0),
+        .map(|step| (step.size, step.size.to))
+        .map(|(size, to)| Block {
+            kernel: normal(size.depth(), size.kernel(), 2.0),
             gain: vec![1.0; to],
             shift: vec![0.0; to],
             mean: vec![0.0; to],

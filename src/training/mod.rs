@@ -1,13 +1,16 @@
 //! Data sets, the trainer of the encoder, and honest evaluation.
 //!
-//! - `corpus`, `sampler`, `augment`, `random`: what a step learns from; all of it follows
-//!   from a seed and the number of the step.
-//! - `init`, `block`, `buffers`, `pooling`, `stack`, `net`, `loss`, `optim`: how it learns.
+//! - `recipe`, `guess`: how to train for what kind of pictures; `objective`: what is minimised.
+//! - `corpus`, `sampler`, `warp`, `pixels`, `augment`, `batches`, `random`: what a step learns
+//!   from; all of it follows from a seed and the number of the step.
+//! - `init`, `block`, `buffers`, `pooling`, `stack`, `net`, `loss`, `learner`, `optim`: how it
+//!   learns.
 //! - `dataset`, `glyphs`: folders of labelled images, and an alphabet that draws itself.
 //! - `evaluate`: figures on data that the encoder has not seen.
-//! - `options`, `trainer`, `checkpoint`, `oneshot`: the run, and how far it came.
+//! - `options`, `trainer`, `run`, `checkpoint`, `oneshot`: the run, and how far it came.
 
 pub mod augment;
+pub mod batches;
 pub mod block;
 pub mod buffers;
 pub mod checkpoint;
@@ -18,20 +21,29 @@ pub mod evaluate;
 pub mod glyphs;
 #[cfg(test)]
 mod gradients;
+pub mod guess;
 pub mod init;
+pub mod learner;
 pub mod loss;
 pub mod net;
+mod objective;
 pub mod oneshot;
 pub mod optim;
 mod options;
+mod pixels;
 mod pooling;
 pub mod random;
+pub mod recipe;
+mod run;
 pub mod sampler;
 pub mod stack;
 mod trainer;
+mod warp;
 
 pub use corpus::Corpus;
 pub use error::TrainError;
 pub use loss::Loss;
+pub use objective::Objective;
 pub use options::{Progress, TrainOptions, Trained};
+pub use recipe::Recipe;
 pub use trainer::{train, train_corpus};

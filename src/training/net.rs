@@ -1,13 +1,13 @@
 //! The tower as it learns: the same layers as [`crate::encoder::tower`], with batch
 //! normalisation over the batch.
 
-use super::block::Block;
+use super::loss::unit;
 use super::stack::Stack;
 use crate::encoder::conv::Size;
-use crate::encoder::tower::{STEM, pools};
+use crate::encoder::tower::places_averaged;
 use crate::encoder::weights;
 use crate::encoder::{Plan, Weights};
-use candle_core::{D, Device, Result, Tensor, Var};
+use candle_core::{Device, Result, Tensor, Var};
 
 /// How much of a batch goes into the running statistics, once these have settled.
 const MOMENTUM: f32 = 0.05;
@@ -49,19 +49,12 @@ impl Net {
     pub fn new(weights: &Weights) -> Result<Self> {
         let cpu = &Device::Cpu;
         let plan = weights.plan;
-        let (mut layers, mut blocks, mut side) = (Vec::new(), Vec::new(), STEM);
-        for (i, (block, (from, to))) in weights.blocks.iter().zip(plan.channels()).enumerate() {
-            let size = Size {
-                height: side,
-                width: side,
-                from,
-                to,
-            };
-            blocks.push(Block::new(size, pools(i))?);
-            side /= if pools(i) { 2 } else { 1 };
+        let (mut layers, steps) = (Vec::new(), plan.steps());
+        for (block, step) in weights.blocks.iter().zip(&steps) {
+            let Size { side, from, to, .. } = step.size;
             let affine = [&block.gain[..], &block.shift[..]].concat();
             layers.push(Layer {
-                kernel: Var::from_slice(&block.kernel, (3, 3, from, to), cpu)?,
+                kernel: Var::from_slice(&block.kernel, (side, side, from, to), cpu)?,
                 affine: Var::from_vec(affine, (2, to), cpu)?,
                 mean: block.mean.clone(),
                 variance: block.variance.clone(),
@@ -69,11 +62,17 @@ impl Net {
         }
         Ok(Self {
             plan,
-            stack: Stack::new(blocks),
+            stack: Stack::new(&steps)?,
             layers,
             head: Var::from_slice(&weights.head, (plan.features(), plan.dim), cpu)?,
             bias: Var::from_slice(&weights.bias, plan.dim, cpu)?,
         })
+    }
+
+    /// The tower's shape.
+    #[must_use]
+    pub fn plan(&self) -> Plan {
+        self.plan
     }
 
     /// All that learns, always in this order.
@@ -94,7 +93,7 @@ impl Net {
         all
     }
 
-    /// Embeds a batch `[n, 16, 16, 4]` to `[n, dim]` of unit length. `settled` is the number
+    /// Embeds a batch, as [`crate::encoder::tower::stem`] makes it, to `[n, dim]` of unit length. `settled` is the number
     /// of batches that the running statistics have seen.
     ///
     /// # Errors
@@ -112,8 +111,31 @@ impl Net {
             blend(&mut layer.mean, &statistics.mean, share);
             blend(&mut layer.variance, &statistics.variance, share);
         }
+        let x = if self.plan.averages() {
+            places_averaged(&x.reshape((x.dim(0)?, (), self.plan.features()))?)?
+        } else {
+            x
+        };
         let x = x.matmul(&self.head)?;
         unit(&x.broadcast_add(&self.bias)?)
+    }
+
+    /// Goes on from other weights of the same plan; the parameters stay the same variables.
+    ///
+    /// # Errors
+    /// Weights of another plan.
+    pub fn set(&mut self, weights: &Weights) -> Result<()> {
+        let put = |var: &Var, values: Vec<f32>| {
+            var.set(&Tensor::from_vec(values, var.shape(), &Device::Cpu)?)
+        };
+        for (layer, block) in self.layers.iter_mut().zip(&weights.blocks) {
+            put(&layer.kernel, block.kernel.clone())?;
+            put(&layer.affine, [&block.gain[..], &block.shift[..]].concat())?;
+            layer.mean.clone_from(&block.mean);
+            layer.variance.clone_from(&block.variance);
+        }
+        put(&self.head, weights.head.clone())?;
+        put(&self.bias, weights.bias.clone())
     }
 
     /// What has been learnt so far.
@@ -141,12 +163,6 @@ impl Net {
             bias: flat(&self.bias)?,
         })
     }
-}
-
-/// Rows of unit length.
-pub(super) fn unit(x: &Tensor) -> Result<Tensor> {
-    let length = (x.sqr()?.sum_keepdim(D::Minus1)? + 1e-12)?.sqrt()?;
-    x.broadcast_div(&length)
 }
 
 fn blend(running: &mut [f32], batch: &[f32], share: f32) {

@@ -2,36 +2,35 @@
 //! [`super::evaluate::nway`].
 
 use super::TrainError;
-use super::corpus::{Class, prepared};
+use super::corpus::{Class, Corpus};
 use super::dataset::Folder;
 use super::evaluate::nway::{Task, run};
+use super::evaluate::stats::Rate;
 use super::evaluate::{Embedded, EvalError, embed_folder};
-use crate::encoder::{Encoder, Error, Measured, Prepared};
+use crate::encoder::{Encoder, Measured, Prepared};
 use rayon::prelude::*;
 use std::path::Path;
 
-/// Embeds all drawings, class by class, on all threads.
+/// Embeds all pictures, class by class, on all threads.
 ///
 /// # Errors
-/// As [`Encoder::embed`].
-pub fn embed_classes(encoder: &Encoder, classes: &[Class]) -> Result<Vec<Embedded>, Error> {
-    classes
-        .par_iter()
-        .map(|class| {
-            let images: Vec<Prepared> = class.drawings.iter().map(prepared).collect();
-            let parent = class.label.rsplit_once('/').map_or("", |(p, _)| p);
-            Ok(Embedded {
-                parent: parent.to_owned(),
-                vectors: encoder.embed(&images)?,
-            })
+/// A file that can no longer be read, or as [`Encoder::embed`].
+pub fn embed_classes(encoder: &Encoder, corpus: &Corpus) -> Result<Vec<Embedded>, TrainError> {
+    let embed = |class: &Class| {
+        let images = class.pictures.iter().map(|p| corpus.prepared(p));
+        let images = images.collect::<Result<Vec<Prepared>, _>>()?;
+        Ok(Embedded {
+            parent: class.parent().to_owned(),
+            vectors: encoder.embed(&images)?,
         })
-        .collect()
+    };
+    corpus.classes.par_iter().map(embed).collect()
 }
 
 /// The error of N-way one-shot trials; `None` where there are too few classes of two images.
 #[must_use]
 pub fn error(classes: &[Embedded], ways: usize, trials: u64, seed: u64) -> Option<f64> {
-    rate(classes, ways, trials, seed, false)
+    rate(classes, ways, trials, seed, false).map(|rate| rate.rate())
 }
 
 fn rate(
@@ -40,7 +39,7 @@ fn rate(
     trials: u64,
     seed: u64,
     within_parent: bool,
-) -> Option<f64> {
+) -> Option<Rate> {
     let task = Task {
         ways,
         shots: 1,
@@ -48,7 +47,7 @@ fn rate(
         within_parent,
         seed,
     };
-    run(classes, &task).ok().map(|rate| rate.rate())
+    run(classes, &task).ok()
 }
 
 /// What [`measure`] asks for: ways, whether within a parent folder, the task's name.
@@ -91,10 +90,14 @@ pub fn measure(
     let embedded = embed_folder(encoder, folder, &|_| {})?;
     let (classes, images) = (folder.classes().len(), folder.labelled());
     let measured = TASKS.into_iter().filter_map(|(ways, within, task)| {
+        let rate = rate(&embedded, ways, trials, seed, within)?;
+        let (low, high) = rate.ci95();
         Some(Measured {
             task: task.to_owned(),
             data: format!("{name}: {classes} classes, {images} images"),
-            error: rate(&embedded, ways, trials, seed, within)?,
+            error: rate.rate(),
+            low,
+            high,
             trials,
             seed,
         })

@@ -1,7 +1,8 @@
 //! What a training is asked to do, what it reports, what it gives.
 
-use super::{Loss, TrainError};
-use crate::encoder::{Encoder, ImageLimits, Plan};
+use super::TrainError;
+use super::recipe::Recipe;
+use crate::encoder::{Encoder, ImageLimits, Weights};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -16,25 +17,27 @@ pub struct TrainOptions {
     /// clock: two runs of one seed see the same batches, but on machines of different speed
     /// not the same number of them.
     pub minutes: f64,
-    /// How many steps to train instead: the same weights on every run.
+    /// How many steps to train instead: the same weights on every run. 0 writes the tower
+    /// untrained.
     pub steps: Option<u64>,
+    /// How often to see as many pictures as there are instead, 0 to 1,000,000; counted in
+    /// steps, as above.
+    pub epochs: Option<f64>,
     /// Seed of initial weights, samples and augmentation.
     pub seed: u64,
     /// Threads of the training; one more makes the batches. By default one a core.
     pub threads: usize,
-    /// What is minimised.
-    pub loss: Loss,
-    /// Shape of the tower, where it does not go on from `start`.
-    pub plan: Plan,
-    /// A weights file to go on from.
+    /// How to train for what kind of pictures.
+    pub recipe: Recipe,
+    /// A weights file to go on from; its plan holds, not the recipe's.
     pub start: Option<PathBuf>,
-    /// Largest learning rate.
-    pub rate: f32,
-    /// Whether turned and mirrored copies count as further classes: right for glyphs, wrong
-    /// where a mirror image is the same thing.
-    pub turns: bool,
     /// Share of the classes kept aside to see how the training does, in 0..=0.5.
     pub held_out: f64,
+    /// Ends the training when the classes held out have not done better so many times in a
+    /// row, of 40 in all, and writes the weights that did best; 0: never.
+    pub patience: u32,
+    /// Bytes of pictures kept in memory; others are read whenever they are needed.
+    pub memory: usize,
     /// Folder of classes to measure the finished encoder on, for its card.
     pub measure: Option<PathBuf>,
     /// Whether to go on from a checkpoint beside `out`; otherwise it is overwritten.
@@ -64,12 +67,12 @@ impl TrainOptions {
             steps: None,
             seed: 7,
             threads: std::thread::available_parallelism().map_or(1, usize::from),
-            loss: Loss::default(),
-            plan: Plan::default(),
+            epochs: None,
+            recipe: Recipe::default(),
             start: None,
-            rate: 2e-3,
-            turns: true,
             held_out: 0.0,
+            patience: 0,
+            memory: 1 << 30,
             measure: None,
             resume: true,
             checkpoint_every: Duration::from_secs(30),
@@ -81,13 +84,22 @@ impl TrainOptions {
         }
     }
 
+    /// The weights to go on from, where there are any.
+    pub(super) fn start_weights(&self) -> Result<Option<Weights>, TrainError> {
+        let Some(path) = &self.start else {
+            return Ok(None);
+        };
+        let bytes = std::fs::read(path).map_err(|e| TrainError::io(path, e))?;
+        Ok(Some(Weights::parse(&bytes)?.0))
+    }
+
     /// Checks the ranges.
     pub(super) fn check(&self) -> Result<(), TrainError> {
-        let refuse = |field, was: String, allowed| {
+        let refuse = |field, was: String, allowed: &str| {
             Err(TrainError::Option {
                 field,
                 was,
-                allowed,
+                allowed: allowed.into(),
             })
         };
         let extension = self.out.extension().unwrap_or_default();
@@ -103,8 +115,20 @@ impl TrainOptions {
             let was = self.minutes.to_string();
             return refuse("minutes", was, "above 0 up to 10080 are allowed");
         }
-        if self.steps == Some(0) {
-            return refuse("steps", "0".into(), "at least 1 is needed");
+        if let Some(epochs) = self.epochs {
+            if !(0.0..=1e6).contains(&epochs) {
+                let was = epochs.to_string();
+                return refuse("epochs", was, "0 to 1000000 are allowed");
+            }
+            if self.steps.is_some() {
+                let was = epochs.to_string();
+                return refuse("epochs", was, "steps are given, too: one of them is enough");
+            }
+        }
+        if self.patience > 0 && self.held_out == 0.0 {
+            let was = self.patience.to_string();
+            let allowed = "held_out must be above 0: nothing else tells when to stop";
+            return refuse("patience", was, allowed);
         }
         if !(1..=256).contains(&self.threads) {
             let was = self.threads.to_string();
@@ -114,20 +138,22 @@ impl TrainOptions {
             let was = self.held_out.to_string();
             return refuse("held_out", was, "0 to 0.5 is allowed");
         }
-        if !(self.rate > 0.0 && self.rate <= 1.0) {
-            return refuse("rate", self.rate.to_string(), "above 0 up to 1 is allowed");
-        }
-        self.plan.check()?;
-        Ok(())
+        self.recipe.check()
     }
 
-    /// What share of the training is done.
-    pub(super) fn fraction(&self, step: u64, seconds: f64) -> f64 {
-        #[expect(clippy::cast_precision_loss, reason = "counts of steps")]
-        match self.steps {
-            Some(steps) => step as f64 / steps as f64,
-            None => seconds / (60.0 * self.minutes),
-        }
+    /// How many steps the training takes on so many pictures, where that is known beforehand.
+    pub(super) fn steps(&self, pictures: usize) -> Option<u64> {
+        #[expect(
+            clippy::cast_precision_loss,
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "counts"
+        )]
+        let of = |epochs: f64| {
+            let batch = self.recipe.classes * self.recipe.images;
+            (epochs * pictures as f64 / batch as f64).ceil() as u64
+        };
+        self.steps.or_else(|| self.epochs.map(of))
     }
 
     /// The learning rate at a share of the training: 5 % warm-up, then half a cosine
@@ -138,7 +164,7 @@ impl TrainOptions {
         let cosine = 0.5 * (1.0 + (std::f64::consts::PI * fraction).cos());
         #[expect(clippy::cast_possible_truncation, reason = "within 0..=1")]
         let factor = ((fraction + 1e-3) / 0.05).min(1.0) as f32 * cosine as f32;
-        self.rate * factor
+        self.recipe.rate * factor
     }
 }
 

@@ -1,6 +1,7 @@
 //! Normalise, ReLU and 2x2 max pooling of one channels-last image, there and back.
 //!
-//! `raw` is `[height, width, c]` with even sides; `scale` and `offset` are `[c]`.
+//! `raw` is `[height, width, c]`; an odd last row or column is left out. `scale` and `offset`
+//! are `[c]`.
 #![expect(
     clippy::many_single_char_names,
     reason = "p q over r s are the corners of a square"
@@ -39,8 +40,11 @@ pub(super) fn backward(
     let c = scale.len();
     let (scale, offset) = (&scale[..c], &offset[..c]);
     let line = width * c;
+    if width % 2 == 1 || !d.len().is_multiple_of(2 * line) {
+        d.fill(0.0);
+    }
     let rows = d.chunks_exact_mut(2 * line).zip(raw.chunks_exact(2 * line));
-    for ((d, raw), g) in rows.zip(gradient.chunks_exact(line / 2)) {
+    for ((d, raw), g) in rows.zip(gradient.chunks_exact(width / 2 * c)) {
         let (upper, lower) = raw.split_at(line);
         let (d_upper, d_lower) = d.split_at_mut(line);
         let squares = upper.chunks_exact(2 * c).zip(lower.chunks_exact(2 * c));

@@ -3,14 +3,15 @@
 //! Candle's autograd adds each gradient that crosses it to fresh zeros: of what goes on between
 //! the blocks, nothing does.
 
-use super::block::{Block, Saved, Statistics};
+use super::block::{Block, Gradients, Passed, Saved, Statistics};
 use super::buffers::Buffers;
+use crate::encoder::Step;
 use crate::encoder::layer::values;
 use candle_core::{CpuStorage, CustomOp2, Error, Layout, Result, Shape, Storage, Tensor};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// What a block was given, unless it was the first, and what it kept.
-type Passed = (Vec<f32>, Saved);
+/// What a block gave, and what it kept.
+type Given = (Vec<f32>, Saved);
 
 /// The operation: images `[n, height, width, from]`, for which there is no gradient, and the
 /// parameters of all blocks, one block's after another's. Out come `[n, numbers of an image]`.
@@ -18,19 +19,25 @@ type Passed = (Vec<f32>, Saved);
 pub struct Stack {
     blocks: Arc<[Block]>,
     /// Filled on the way there, emptied on the way back.
-    passed: Arc<Mutex<Vec<Passed>>>,
+    given: Arc<Mutex<Vec<Given>>>,
     buffers: Arc<Buffers>,
 }
 
 impl Stack {
-    /// These blocks, each of which takes what the one before gives.
-    #[must_use]
-    pub fn new(blocks: Vec<Block>) -> Self {
-        Self {
-            blocks: blocks.into(),
-            passed: Arc::default(),
-            buffers: Arc::default(),
+    /// The blocks of these steps, each of which takes what earlier ones give.
+    ///
+    /// # Errors
+    /// No step, or one that cannot be.
+    pub fn new(steps: &[Step]) -> Result<Self> {
+        if steps.is_empty() {
+            return Err(Error::msg("a stack of no steps"));
         }
+        let blocks = steps.iter().map(|step| Block::new(*step));
+        Ok(Self {
+            blocks: blocks.collect::<Result<Vec<_>>>()?.into(),
+            given: Arc::default(),
+            buffers: Arc::default(),
+        })
     }
 
     /// Embeds a batch, and answers the statistics of each block, too.
@@ -43,26 +50,88 @@ impl Stack {
         parameters: &Tensor,
     ) -> Result<(Tensor, Vec<Statistics>)> {
         let out = images.apply_op2(parameters, self.clone())?;
-        let passed = self.passed();
-        let statistics = passed.iter().map(|(_, saved)| saved.statistics.clone());
+        let given = self.given();
+        let statistics = given.iter().map(|(_, saved)| saved.statistics.clone());
         let statistics = statistics.collect();
-        drop(passed);
+        drop(given);
         Ok((out, statistics))
     }
 
-    fn passed(&self) -> std::sync::MutexGuard<'_, Vec<Passed>> {
-        self.passed.lock().unwrap_or_else(PoisonError::into_inner)
+    fn given(&self) -> std::sync::MutexGuard<'_, Vec<Given>> {
+        self.given.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn check(&self, images: usize, parameters: usize) -> Result<()> {
-        let each = self.blocks.first().map_or(0, |b| b.size().input());
+        let each = self.blocks[0].step().size.input();
         let wanted: usize = self.blocks.iter().map(Block::parameters).sum();
-        if images == 0 || each == 0 || !images.is_multiple_of(each) || parameters != wanted {
+        if images == 0 || !images.is_multiple_of(each) || parameters != wanted {
             let was = format!("{images} numbers of images and {parameters} parameters");
             let message = format!("{was}; images of {each} and {wanted} parameters are needed");
             return Err(Error::msg(message));
         }
         Ok(())
+    }
+
+    /// The way back: the gradient of all parameters.
+    fn back(
+        &self,
+        images: &[f32],
+        parameters: &[f32],
+        given: Vec<Given>,
+        gradient: Vec<f32>,
+    ) -> Vec<f32> {
+        let mut of_parameters = vec![0.0; parameters.len()];
+        let mut end = parameters.len();
+        let (mut values, mut kept): (Vec<_>, Vec<_>) = given.into_iter().unzip();
+        // The gradients of values, counted as steps count them; the images have none.
+        let mut waiting: Vec<Option<Vec<f32>>> = vec![None; values.len() + 1];
+        waiting[values.len()] = Some(gradient);
+        for block in self.blocks.iter().rev() {
+            let (step, saved) = (*block.step(), kept.pop().unwrap_or_default());
+            let out = values.pop().unwrap_or_default();
+            let mine = end - block.parameters()..end;
+            end = mine.start;
+            let Some(d) = waiting[values.len() + 1].take() else {
+                continue;
+            };
+            let passed = Passed {
+                x: match step.input {
+                    0 => images,
+                    i => &values[i - 1],
+                },
+                parameters: &parameters[mine.clone()],
+                out: &out,
+            };
+            let Gradients {
+                parameters,
+                input,
+                add,
+            } = block.backward(passed, saved, &d, step.input > 0, &self.buffers);
+            of_parameters[mine].copy_from_slice(&parameters);
+            self.wait(&mut waiting, step.input, input);
+            if let Some(to) = step.add {
+                self.wait(&mut waiting, to, add);
+            }
+            self.buffers.give(d);
+            self.buffers.give(out);
+        }
+        of_parameters
+    }
+
+    /// Adds a gradient to those of the value counted `at`.
+    fn wait(&self, waiting: &mut [Option<Vec<f32>>], at: usize, gradient: Vec<f32>) {
+        if at == 0 {
+            return self.buffers.give(gradient);
+        }
+        match &mut waiting[at] {
+            None => waiting[at] = Some(gradient),
+            Some(sum) => {
+                for (sum, v) in sum.iter_mut().zip(&gradient) {
+                    *sum += v;
+                }
+                self.buffers.give(gradient);
+            }
+        }
     }
 }
 
@@ -80,18 +149,24 @@ impl CustomOp2 for Stack {
     ) -> Result<(CpuStorage, Shape)> {
         let (images, mut parameters) = (values(s1, l1)?, values(s2, l2)?);
         self.check(images.len(), parameters.len())?;
-        let mut passed: Vec<Passed> = Vec::with_capacity(self.blocks.len());
-        let mut x = Vec::new();
-        for (i, block) in self.blocks.iter().enumerate() {
+        let mut given: Vec<Given> = Vec::with_capacity(self.blocks.len());
+        for block in self.blocks.iter() {
             let (mine, rest) = parameters.split_at(block.parameters());
             parameters = rest;
-            let (out, saved) = block.forward(if i == 0 { images } else { &x }, mine, &self.buffers);
-            passed.push((std::mem::replace(&mut x, out), saved));
+            let value = |at: usize| match at {
+                0 => images,
+                i => &given[i - 1].0,
+            };
+            let step = block.step();
+            let add = step.add.map(value);
+            let out = block.forward(value(step.input), add, mine, &self.buffers);
+            given.push(out);
         }
-        *self.passed() = passed;
+        let out = given.last().map(|(out, _)| out.clone()).unwrap_or_default();
+        *self.given() = given;
         let n = l1.shape().dim(0)?;
-        let each = x.len() / n;
-        Ok((CpuStorage::F32(x), (n, each).into()))
+        let each = out.len() / n;
+        Ok((CpuStorage::F32(out), (n, each).into()))
     }
 
     fn bwd(
@@ -101,35 +176,17 @@ impl CustomOp2 for Stack {
         _out: &Tensor,
         gradient: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let mut passed = std::mem::take(&mut *self.passed());
-        let mut gradients = vec![0.0; parameters.elem_count()];
-        let (mut d, mut end) = (flat(gradient)?, gradients.len());
-        let last = self.blocks.last().map_or(0, Block::output);
-        let mut fits = passed.len() == self.blocks.len();
-        fits &= d.len() == images.dim(0)? * last;
-        if !fits {
+        let given = std::mem::take(&mut *self.given());
+        let gradient = flat(gradient)?;
+        if given
+            .last()
+            .is_none_or(|(out, _)| out.len() != gradient.len())
+        {
             return Err(Error::msg("the way back belongs to another batch"));
         }
-        with_values(images, |images| {
+        let gradients = with_values(images, |images| {
             with_values(parameters, |parameters| {
-                let blocks = self.blocks.iter().zip(passed.drain(..)).enumerate();
-                for (i, (block, (before, saved))) in blocks.rev() {
-                    let mine = end - block.parameters()..end;
-                    end = mine.start;
-                    let x = if i == 0 { images } else { &before };
-                    let (own, dx) = block.backward(
-                        x,
-                        &parameters[mine.clone()],
-                        saved,
-                        &d,
-                        i > 0,
-                        &self.buffers,
-                    );
-                    gradients[mine].copy_from_slice(&own);
-                    self.buffers.give(before);
-                    self.buffers.give(std::mem::replace(&mut d, dx));
-                }
-                Ok(())
+                Ok(self.back(images, parameters, given, gradient))
             })
         })?;
         let gradients = Tensor::from_vec(gradients, parameters.shape(), parameters.device())?;

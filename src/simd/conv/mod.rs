@@ -30,17 +30,18 @@ pub struct Geometry {
 }
 
 impl Geometry {
-    /// A square kernel of odd side at every place of an image of `height x width x channels`,
-    /// which stands in a border of `side / 2` zeros.
+    /// A square kernel of odd side at every `stride`-th place, each way, of an image of
+    /// `height x width x channels`, which stands in a border of `side / 2` zeros.
     ///
     /// # Panics
     /// The side is even, or something is zero.
     #[must_use]
-    pub fn new(height: usize, width: usize, channels: usize, side: usize) -> Self {
+    pub fn new(height: usize, width: usize, channels: usize, side: usize, stride: usize) -> Self {
         assert!(side % 2 == 1, "a kernel has a middle");
         assert!(height * width * channels > 0, "an empty image");
         let line = (width + side - 1) * channels;
-        let places = (0..height).flat_map(|row| (0..width).map(move |col| (row, col)));
+        let rows = (0..height).step_by(stride);
+        let places = rows.flat_map(|row| (0..width).step_by(stride).map(move |col| (row, col)));
         Self {
             starts: places.map(|(r, c)| r * line + c * channels).collect(),
             line,
@@ -211,16 +212,20 @@ mod tests {
 
     #[test]
     fn every_kernel_agrees_with_the_definition() {
-        for (height, width, channels, to, side) in [
-            (1, 1, 1, 1, 3),
-            (3, 5, 2, 7, 3),
-            (4, 4, 4, 64, 3),
-            (5, 7, 3, 96, 3),
-            (6, 2, 5, 33, 1),
-            (2, 3, 2, 16, 5),
-            (4, 3, 1, 48, 3),
+        for (height, width, channels, to, side, stride) in [
+            (1, 1, 1, 1, 3, 1),
+            (3, 5, 2, 7, 3, 1),
+            (4, 4, 4, 64, 3, 1),
+            (5, 7, 3, 96, 3, 1),
+            (6, 2, 5, 33, 1, 1),
+            (2, 3, 2, 16, 5, 1),
+            (4, 3, 1, 48, 3, 1),
+            (4, 6, 3, 16, 3, 2),
+            (5, 3, 2, 20, 3, 2),
+            (7, 5, 3, 32, 1, 2),
+            (7, 4, 1, 16, 5, 3),
         ] {
-            let geometry = Geometry::new(height, width, channels, side);
+            let geometry = Geometry::new(height, width, channels, side, stride);
             let (depth, places) = (geometry.depth(), geometry.places());
             let x = numbers(height * width * channels, 1);
             let kernel = numbers(depth * to, 2);
@@ -229,7 +234,8 @@ mod tests {
             geometry.border(&x, &mut bordered);
             let value = |place: usize, row: usize| {
                 let at = [row / geometry.run, row % geometry.run];
-                let place = [place / width, place % width];
+                let across = width.div_ceil(stride);
+                let place = [place / across, place % across].map(|at| at * stride);
                 seen(&x, [height, width, channels, side], place, at)
             };
             let filters = Filters::new(&kernel, to);

@@ -2,11 +2,15 @@
 //!
 //! - [`softmax`]: pick the class mate, or the class, out of all: `SupCon`, NT-Xent, prototypes.
 //! - [`margin`]: keep a distance: contrastive and triplet losses, lifted structure.
+//! - [`learned`]: with parameters of their own: margin softmax, weighted L1.
+//! - [`agreement`]: two views of one image, without labels.
 
+pub mod agreement;
+pub mod learned;
 pub mod margin;
 pub mod softmax;
 
-use candle_core::{Device, Result, Tensor};
+use candle_core::{D, Device, Result, Tensor};
 use margin::Negatives;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -77,7 +81,9 @@ impl Loss {
         }
     }
 
-    fn name(self) -> &'static str {
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
         match self {
             Self::SupCon => "supcon",
             Self::NtXent => "ntxent",
@@ -107,6 +113,15 @@ impl FromStr for Loss {
             format!("{text:?}; known are {known}")
         })
     }
+}
+
+/// Rows of unit length.
+///
+/// # Errors
+/// None that can be foreseen.
+pub fn unit(x: &Tensor) -> Result<Tensor> {
+    let length = (x.sqr()?.sum_keepdim(D::Minus1)? + 1e-12)?.sqrt()?;
+    x.broadcast_div(&length)
 }
 
 /// Pairs `(i, j)`, `i` not `j`, of one class.

@@ -4,7 +4,7 @@ use super::{mates, pick, share, square};
 use candle_core::{D, Device, Result, Tensor};
 
 /// `z·z / t`, shifted by a constant: no cosine exceeds 1, so that no exponential overflows.
-fn logits(a: &Tensor, b: &Tensor, temperature: f64) -> Result<Tensor> {
+pub(super) fn logits(a: &Tensor, b: &Tensor, temperature: f64) -> Result<Tensor> {
     (a.matmul(&b.t()?)? - 1.0)? / temperature
 }
 

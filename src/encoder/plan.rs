@@ -1,0 +1,416 @@
+//! The shape of a tower: its architecture by name, what goes in, what comes out.
+
+use super::Error;
+use super::conv::Size;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
+
+/// A family of towers. Each begins by folding squares of the image into channels
+/// (space-to-depth) and normalises every convolution over the batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Architecture {
+    /// Three stages of two 3x3 convolutions and 2x2 max pooling (Simonyan and Zisserman
+    /// 2015); what is left is fully connected, so that places stay apart: for glyphs.
+    #[default]
+    #[serde(rename = "s2d-s")]
+    S2dS,
+    /// As `s2d-s`, wider.
+    #[serde(rename = "s2d-m")]
+    S2dM,
+    /// Three stages of one residual unit (He et al. 2016), averaged over all places.
+    #[serde(rename = "resnet-s")]
+    ResnetS,
+    /// As `resnet-s`, wider, two units a stage.
+    #[serde(rename = "resnet-m")]
+    ResnetM,
+}
+
+impl Architecture {
+    /// All of them, small to large.
+    pub const ALL: [Self; 4] = [Self::S2dS, Self::S2dM, Self::ResnetS, Self::ResnetM];
+
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::S2dS => "s2d-s",
+            Self::S2dM => "s2d-m",
+            Self::ResnetS => "resnet-s",
+            Self::ResnetM => "resnet-m",
+        }
+    }
+
+    /// Channels of the three stages, unless a plan says otherwise.
+    #[must_use]
+    pub fn widths(self) -> [usize; 3] {
+        match self {
+            Self::S2dS => [64, 96, 128],
+            Self::S2dM => [64, 128, 256],
+            Self::ResnetS => [32, 64, 128],
+            Self::ResnetM => [48, 96, 192],
+        }
+    }
+
+    /// Residual units of a stage; none where stages are plain.
+    fn units(self) -> usize {
+        match self {
+            Self::S2dS | Self::S2dM => 0,
+            Self::ResnetS => 1,
+            Self::ResnetM => 2,
+        }
+    }
+}
+
+impl fmt::Display for Architecture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Architecture {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|a| a.name() == text);
+        found.ok_or_else(|| {
+            let known = Self::ALL.map(Self::name).join(", ");
+            format!("{text:?}; known are {known}")
+        })
+    }
+}
+
+/// How pixels become numbers; see [`super::input`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Input {
+    /// Ink on nothing: for glyphs and signatures. One channel.
+    #[default]
+    Ink,
+    /// Grey, brightness and contrast made even: for faces and medical images. One channel.
+    Grey,
+    /// Red, green and blue: for photographs. Three channels.
+    Colour,
+}
+
+impl Input {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Ink, Self::Grey, Self::Colour];
+
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ink => "ink",
+            Self::Grey => "grey",
+            Self::Colour => "colour",
+        }
+    }
+
+    /// Numbers of a place.
+    #[must_use]
+    pub fn channels(self) -> usize {
+        match self {
+            Self::Ink | Self::Grey => 1,
+            Self::Colour => 3,
+        }
+    }
+}
+
+impl fmt::Display for Input {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Input {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|a| a.name() == text);
+        found.ok_or_else(|| {
+            let known = Self::ALL.map(Self::name).join(", ");
+            format!("{text:?}; known are {known}")
+        })
+    }
+}
+
+/// The shape of a tower.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// The family.
+    #[serde(default)]
+    pub architecture: Architecture,
+    /// Channels of its three stages.
+    pub widths: [usize; 3],
+    /// How pixels become numbers.
+    #[serde(default)]
+    pub input: Input,
+    /// Rows and columns of the image that the tower sees.
+    #[serde(default = "usual_side")]
+    pub side: usize,
+    /// Dimensions of the embedding.
+    pub dim: usize,
+}
+
+fn usual_side() -> usize {
+    32
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Self::of(Architecture::default())
+    }
+}
+
+/// A convolution with its normalisation, and what follows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Step {
+    /// What goes in: 0 is the folded image, `i` what the `i - 1`-th step gave.
+    pub input: usize,
+    /// The convolution.
+    pub size: Size,
+    /// What is added to the normalised values, counted as `input` is; of the same shape.
+    pub add: Option<usize>,
+    /// Whether what is negative becomes 0.
+    pub relu: bool,
+    /// Whether the largest of each 2x2 is taken, an odd last row or column left out. Only
+    /// with `relu`, and without `add`.
+    pub pool: bool,
+}
+
+impl Step {
+    /// Rows and columns that come out.
+    #[must_use]
+    pub fn out(&self) -> (usize, usize) {
+        let (rows, columns) = self.size.out();
+        let by = if self.pool { 2 } else { 1 };
+        (rows / by, columns / by)
+    }
+
+    /// Numbers of an image that comes out.
+    #[must_use]
+    pub fn output(&self) -> usize {
+        let (rows, columns) = self.out();
+        rows * columns * self.size.to
+    }
+
+    /// Whether it takes the value counted `at`.
+    #[must_use]
+    pub fn asks_for(&self, at: usize) -> bool {
+        self.input == at || self.add == Some(at)
+    }
+}
+
+impl Plan {
+    /// Most channels of a stage.
+    pub const MAX_WIDTH: usize = 512;
+    /// Most dimensions of an embedding.
+    pub const MAX_DIM: usize = 1024;
+    /// Fewest rows and columns.
+    pub const MIN_SIDE: usize = 24;
+    /// Most rows and columns.
+    pub const MAX_SIDE: usize = 224;
+
+    /// The usual plan of an architecture: 32 x 32 ink to 64 dimensions.
+    #[must_use]
+    pub fn of(architecture: Architecture) -> Self {
+        Self {
+            architecture,
+            widths: architecture.widths(),
+            input: Input::default(),
+            side: usual_side(),
+            dim: 64,
+        }
+    }
+
+    /// Checks the sizes.
+    ///
+    /// # Errors
+    /// A width, side or dimension that is zero or beyond the limit, or a side that cannot be
+    /// folded.
+    pub fn check(&self) -> Result<(), Error> {
+        let refuse = |field, was: usize, allowed: String| {
+            Err(Error::Card(format!(
+                "plan.{field}: {was}; {allowed} are allowed"
+            )))
+        };
+        for width in self.widths {
+            if !(1..=Self::MAX_WIDTH).contains(&width) {
+                return refuse("widths", width, format!("1 to {}", Self::MAX_WIDTH));
+            }
+        }
+        if !(1..=Self::MAX_DIM).contains(&self.dim) {
+            return refuse("dim", self.dim, format!("1 to {}", Self::MAX_DIM));
+        }
+        let sides = Self::MIN_SIDE..=Self::MAX_SIDE;
+        if !sides.contains(&self.side) || !self.side.is_multiple_of(self.folds()) {
+            let allowed = format!(
+                "even numbers from {} to 112 and multiples of 4 to {}",
+                Self::MIN_SIDE,
+                Self::MAX_SIDE
+            );
+            return refuse("side", self.side, allowed);
+        }
+        Ok(())
+    }
+
+    /// Numbers of an image that the tower sees.
+    #[must_use]
+    pub fn pixels(&self) -> usize {
+        self.side * self.side * self.input.channels()
+    }
+
+    /// The side of the squares that are folded into channels.
+    #[must_use]
+    pub fn folds(&self) -> usize {
+        if self.side > 112 { 4 } else { 2 }
+    }
+
+    /// The convolutions, in the order in which they are done.
+    #[must_use]
+    pub fn steps(&self) -> Vec<Step> {
+        let folds = self.folds();
+        let mut tower = Builder {
+            side: self.side / folds,
+            channels: self.input.channels() * folds * folds,
+            steps: Vec::new(),
+        };
+        let units = self.architecture.units();
+        if units > 0 {
+            tower.plain(self.widths[0], false);
+        }
+        for (stage, width) in self.widths.into_iter().enumerate() {
+            if units == 0 {
+                tower.plain(width, false);
+                tower.plain(width, true);
+            }
+            for unit in 0..units {
+                let stride = if unit == 0 && stage > 0 { 2 } else { 1 };
+                tower.residual(width, stride);
+            }
+        }
+        tower.steps
+    }
+
+    /// Whether the head sees the mean of all places, or each.
+    #[must_use]
+    pub fn averages(&self) -> bool {
+        self.architecture.units() > 0
+    }
+
+    /// Numbers that the last, fully connected layer sees.
+    #[must_use]
+    pub fn features(&self) -> usize {
+        let last = self.steps().last().map(|s| (s.output(), s.size.to));
+        last.map_or(
+            0,
+            |(all, channels)| {
+                if self.averages() { channels } else { all }
+            },
+        )
+    }
+}
+
+/// A tower being put together.
+struct Builder {
+    side: usize,
+    channels: usize,
+    steps: Vec<Step>,
+}
+
+impl Builder {
+    /// A step on value `input`, of `channels` and `side`.
+    fn step(&self, input: usize, to: usize, kernel: usize, stride: usize) -> Step {
+        Step {
+            input,
+            size: Size {
+                height: self.side,
+                width: self.side,
+                from: self.channels,
+                to,
+                side: kernel,
+                stride,
+            },
+            add: None,
+            relu: true,
+            pool: false,
+        }
+    }
+
+    fn push(&mut self, step: Step) {
+        self.side = step.out().0;
+        self.channels = step.size.to;
+        self.steps.push(step);
+    }
+
+    /// 3x3, on what came last.
+    fn plain(&mut self, to: usize, pool: bool) {
+        let pool = pool && self.side > 1;
+        let step = self.step(self.steps.len(), to, 3, 1);
+        self.push(Step { pool, ..step });
+    }
+
+    /// Two 3x3 convolutions whose result is added to what came in, which passes a 1x1
+    /// convolution where the shapes differ.
+    fn residual(&mut self, to: usize, stride: usize) {
+        let came = self.steps.len();
+        let mut add = came;
+        let shortcut = self.step(came, to, 1, stride);
+        let first = self.step(came, to, 3, stride);
+        if stride > 1 || self.channels != to {
+            self.steps.push(Step {
+                relu: false,
+                ..shortcut
+            });
+            add = self.steps.len();
+        }
+        self.push(first);
+        let second = self.step(self.steps.len(), to, 3, 1);
+        self.push(Step {
+            add: Some(add),
+            ..second
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_step_takes_what_an_earlier_one_gives() {
+        for architecture in Architecture::ALL {
+            for (side, input) in [(24, Input::Ink), (32, Input::Grey), (224, Input::Colour)] {
+                let plan = Plan {
+                    side,
+                    input,
+                    ..Plan::of(architecture)
+                };
+                plan.check().unwrap();
+                let steps = plan.steps();
+                let given = |value: usize| match value {
+                    0 => plan.pixels(),
+                    i => steps[i - 1].output(),
+                };
+                for (i, step) in steps.iter().enumerate() {
+                    assert!(step.input <= i && step.add.is_none_or(|a| a <= i));
+                    assert_eq!(given(step.input), step.size.input());
+                    assert!(step.add.is_none_or(|a| given(a) == step.output()));
+                }
+                assert!(plan.features() > 0);
+                assert_eq!(architecture.name().parse(), Ok(architecture));
+            }
+        }
+        assert_eq!(Plan::default().features(), 512);
+        let odd = |side| {
+            let plan = Plan {
+                side,
+                ..Plan::default()
+            };
+            plan.check().is_err()
+        };
+        assert!(odd(22) && odd(33) && odd(114) && odd(226) && !odd(112) && !odd(116));
+    }
+}
