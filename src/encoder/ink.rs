@@ -17,7 +17,7 @@ pub const GRID: usize = 64;
 pub const SIDE: usize = GRID / 2;
 /// Ink is scaled so that its largest value is 1, but by no more than `1 / FAINTEST`: what
 /// is fainter is left faint, or noise on an empty page would be taken for ink.
-const FAINTEST: f32 = 0.25;
+pub(super) const FAINTEST: f32 = 0.25;
 
 /// An image ready for the tower: 32 x 32 numbers in -1..=1, row after row; 0 is background.
 #[derive(Debug, Clone, PartialEq)]
@@ -70,16 +70,19 @@ impl Ink {
     }
 
     fn of(picture: Picture) -> Self {
-        let pixels = Grey::of(picture.pixels, FAINTEST);
-        let background = border_median(&pixels);
-        let mut ink = shrink(&pixels, background);
+        Self::of_grey(&Grey::of(picture.pixels, FAINTEST), picture.orientation)
+    }
+
+    pub(super) fn of_grey(pixels: &Grey, orientation: Orientation) -> Self {
+        let background = border_median(pixels);
+        let mut ink = shrink(pixels, background);
         let sum: f32 = ink.iter().sum();
         let peak = ink.iter().fold(FAINTEST, |peak, v| v.abs().max(peak));
         let scale = if sum < 0.0 { -1.0 } else { 1.0 } / peak;
         for v in &mut ink {
             *v *= scale;
         }
-        Self(turn(&ink, picture.orientation).into_boxed_slice())
+        Self(turn(&ink, orientation).into_boxed_slice())
     }
 }
 

@@ -1,6 +1,7 @@
 //! From image to embedding: pre-processing, the Siamese tower, the bounded pool.
 //!
-//! - `decode`, `grey`, `ink`: a file becomes 32 x 32 numbers, within limits.
+//! - `decode`, `grey`, `ink`: a file becomes 32 x 32 numbers, within limits; `look`: what
+//!   it shows, for people and to be found again.
 //! - `card`, `weights`: the file a model lives in; nothing in it is trusted.
 //! - `conv`, `layer`, `tower`: the network, on candle.
 //! - `queue`, `pool`: many callers, few threads, small batches.
@@ -12,6 +13,7 @@ mod error;
 mod grey;
 mod ink;
 pub(crate) mod layer;
+mod look;
 mod pool;
 mod queue;
 pub mod tower;
@@ -21,6 +23,7 @@ pub use card::{Card, FAMILY, Measured, Plan, Training};
 pub use decode::ImageLimits;
 pub use error::{Error, ImageError};
 pub use ink::{GRID, Ink, Prepared, SIDE};
+pub use look::{Look, thumbnail};
 pub use pool::{Pool, PoolError, PoolOptions};
 pub use weights::Weights;
 
@@ -119,6 +122,12 @@ impl Encoder {
     #[must_use]
     pub fn card(&self) -> &Card {
         &self.card
+    }
+
+    /// The limits on images.
+    #[must_use]
+    pub fn limits(&self) -> &ImageLimits {
+        &self.limits
     }
 
     /// Decodes a PNG or JPEG file, turns it upright, finds its ink and shrinks it.

@@ -1,21 +1,28 @@
 //! `twindex eval`: figures that claims rest on; one file a command.
+//!
+//! Every figure has a 95 % interval: Wilson's where trials are drawn independently, a
+//! bootstrap over classes where pairs share them.
 
+mod compare;
+mod curves;
+mod data;
 mod figures;
+mod leakage;
 mod nway;
 mod oneshot;
 mod retrieval;
 mod verify;
 
 use super::error::CliError;
-use super::output::Output;
-use super::progress::Bar;
+use super::output::{Output, quoted};
+use super::report::{Report, Section, Table};
 use super::serve;
 use crate::encoder::Encoder;
-use crate::training::dataset::Folder;
-use crate::training::evaluate::{Embedded, EvalError, embed_folder};
+use crate::training::evaluate::EvalError;
 use clap::Subcommand;
-use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
+use figures::Found;
+use serde_json::Value;
+use std::path::PathBuf;
 
 /// Options of `eval`.
 #[derive(Debug, Clone, clap::Args)]
@@ -40,6 +47,22 @@ enum Command {
     Verify(verify::Args),
     /// Recall@k and mean average precision, each image against all others
     Retrieval(retrieval::Args),
+    /// Whether one of two encoders is better, on the same trials
+    Compare(compare::Args),
+    /// Test images that are among the training images, as they are or nearly: exit code 7
+    Leakage(leakage::Args),
+}
+
+/// Options that all commands that measure have.
+#[derive(Debug, Clone, clap::Args)]
+struct Shared {
+    /// Folder that the encoder was trained on: if images measured on are among it, that is
+    /// told with the figures, and the exit code is 7
+    #[arg(long, value_name = "DIR")]
+    trained_on: Option<PathBuf>,
+    /// Report to write: one HTML file that opens offline
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
 }
 
 /// What the commands have in common.
@@ -48,6 +71,12 @@ struct Setting<'a> {
     encoder: &'a Encoder,
     seed: u64,
     out: &'a Output,
+}
+
+/// What was found, and the images that it was found on.
+struct Measured {
+    found: Found,
+    files: Vec<PathBuf>,
 }
 
 impl From<EvalError> for CliError {
@@ -62,33 +91,118 @@ impl From<EvalError> for CliError {
 /// Runs the command.
 ///
 /// # Errors
-/// A model or data that cannot be read, or parameters that do not fit the data.
+/// A model or data that cannot be read, or parameters that do not fit the data; leakage,
+/// after all else is done.
 pub fn run(args: &Args, out: &Output) -> Result<(), CliError> {
-    let encoder = serve::encoder(args.model.as_deref())?;
-    let setting = Setting {
-        encoder: &encoder,
+    let model = || serve::encoder(args.model.as_deref());
+    let setting = |encoder| Setting {
+        encoder,
         seed: args.seed,
         out,
     };
-    let (mut result, table) = match &args.command {
-        Command::Oneshot(args) => oneshot::run(args, &setting),
-        Command::Nway(args) => nway::run(args, &setting),
-        Command::Verify(args) => verify::run(args, &setting),
-        Command::Retrieval(args) => retrieval::run(args, &setting),
-    }?;
-    result.insert("model".into(), json!(encoder.version()));
-    result.insert("seed".into(), json!(args.seed));
-    if out.is_json() {
-        return out.json(&Value::Object(result));
+    match &args.command {
+        Command::Leakage(args) => leakage::run(args, out),
+        Command::Compare(compare) => {
+            if args.model.is_some() {
+                let told = "--model: `eval compare` takes its two models by themselves";
+                return Err(CliError::invalid(told));
+            }
+            let [a, b] = compare.encoders()?;
+            let setting = setting(&a);
+            let measured = compare::run(compare, &b, &setting)?;
+            tell(measured, &compare.shared, &setting)
+        }
+        Command::Oneshot(args) => {
+            let encoder = model()?;
+            let setting = setting(&encoder);
+            tell(oneshot::run(args, &setting)?, &args.shared, &setting)
+        }
+        Command::Nway(args) => {
+            let encoder = model()?;
+            let setting = setting(&encoder);
+            tell(nway::run(args, &setting)?, &args.shared, &setting)
+        }
+        Command::Verify(args) => {
+            let encoder = model()?;
+            let setting = setting(&encoder);
+            tell(verify::run(args, &setting)?, &args.shared, &setting)
+        }
+        Command::Retrieval(args) => {
+            let encoder = model()?;
+            let setting = setting(&encoder);
+            tell(retrieval::run(args, &setting)?, &args.shared, &setting)
+        }
     }
-    out.table(&["", ""], &table)?;
-    out.line(&format!("model {}, seed {}", encoder.version(), args.seed))
 }
 
-fn embedded(setting: &Setting, data: &Path) -> Result<Vec<Embedded>, CliError> {
-    let folder = Folder::open_whole(data).map_err(EvalError::from)?;
-    let bar = Bar::new(setting.out, "embedding", folder.labelled() as u64);
-    let classes = embed_folder(setting.encoder, &folder, &|n| bar.add(n as u64))?;
-    bar.finish();
-    Ok(classes)
+/// Looks for leakage, writes the report, prints the figures.
+fn tell(measured: Measured, shared: &Shared, setting: &Setting) -> Result<(), CliError> {
+    let Measured { mut found, files } = measured;
+    let (encoder, out) = (setting.encoder, setting.out);
+    let train = shared.trained_on.as_deref();
+    let checked = train
+        .map(|train| leakage::Checked::new(train, files, encoder.limits(), out))
+        .transpose()?;
+    if let Some(checked) = &checked {
+        checked.tell(&mut found);
+    }
+    let leaky = checked.filter(|c| !c.is_clean());
+    found.member("seed", setting.seed);
+    if !found.json.contains_key("a") {
+        found.member("model", encoder.version());
+    }
+    if let Some(file) = &shared.report {
+        let warnings = leaky.iter().map(leakage::Checked::sentence).collect();
+        report(&found, warnings, setting).write(file, encoder.limits())?;
+    }
+    if out.is_json() {
+        out.json(&Value::Object(found.json))?;
+    } else {
+        if let Some(leaky) = &leaky {
+            for line in leaky.words() {
+                out.line(&line)?;
+            }
+        }
+        out.table(&["", ""], &found.rows)?;
+        out.line(&format!(
+            "model {}, seed {}",
+            encoder.version(),
+            setting.seed
+        ))?;
+    }
+    leaky.map_or(Ok(()), |leaky| leaky.verdict())
+}
+
+fn report(found: &Found, warnings: Vec<String>, setting: &Setting) -> Report {
+    let card = setting.encoder.card();
+    let words: Vec<String> = std::env::args().skip(1).map(|w| quoted(&w)).collect();
+    let settings = [
+        ("command", format!("twindex {}", words.join(" "))),
+        ("model", setting.encoder.version().to_owned()),
+        ("trained on", card.data.clone()),
+        ("seed", setting.seed.to_string()),
+        ("program", format!("twindex {}", env!("CARGO_PKG_VERSION"))),
+    ];
+    let figures = Table {
+        title: "Figures".into(),
+        rows: found.rows.clone(),
+        ..Table::default()
+    };
+    let mut sections = vec![Section::Table(figures)];
+    sections.extend(found.sections.iter().cloned());
+    let command = words
+        .iter()
+        .skip_while(|w| *w != "eval")
+        .take(2)
+        .cloned()
+        .collect::<Vec<_>>()
+        .join(" ");
+    Report {
+        title: format!("twindex {command}"),
+        warnings,
+        setting: settings
+            .map(|(name, value)| (name.to_owned(), value))
+            .to_vec(),
+        sections,
+    }
 }

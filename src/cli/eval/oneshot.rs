@@ -1,11 +1,11 @@
 //! `twindex eval oneshot`: the runs as published.
 
-use super::Setting;
-use super::figures::{Figures, rate_json, rate_row};
+use super::figures::{Found, rate, rate_json};
+use super::{Measured, Setting, Shared};
 use crate::cli::error::CliError;
 use crate::training::evaluate::runs;
 use crate::training::evaluate::stats::Rate;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::path::PathBuf;
 
 /// Options of `eval oneshot`.
@@ -14,24 +14,33 @@ pub struct Args {
     /// Folder of the runs: a class list, training and test images in each
     #[arg(long, value_name = "DIR")]
     runs: PathBuf,
+    #[command(flatten)]
+    pub shared: Shared,
 }
 
 /// Runs the command.
 ///
 /// # Errors
 /// Runs that cannot be read.
-pub fn run(args: &Args, setting: &Setting) -> Result<Figures, CliError> {
+pub fn run(args: &Args, setting: &Setting) -> Result<Measured, CliError> {
     let all = runs::run(setting.encoder, &args.runs)?;
     let total = Rate {
         errors: all.iter().map(|r| r.rate.errors).sum(),
         trials: all.iter().map(|r| r.rate.trials).sum(),
     };
-    let mut table: Vec<_> = all.iter().map(|r| rate_row(&r.name, &r.rate)).collect();
-    table.push(rate_row("overall", &total));
-    let mut object = rate_json(&total);
-    let each = all
-        .iter()
-        .map(|r| json!({ "run": r.name, "error_rate": r.rate.rate(), "trials": r.rate.trials }));
-    object.insert("runs".into(), each.collect());
-    Ok((object, table))
+    let mut found = Found::default();
+    rate_json(&mut found, &total);
+    let each = all.iter().map(|r| {
+        let ci95 = r.rate.ci95();
+        json!({ "run": r.name, "error_rate": r.rate.rate(), "trials": r.rate.trials, "ci95": ci95 })
+    });
+    found.member("runs", each.collect::<Value>());
+    for run in &all {
+        found.row(&run.name, rate(&run.rate));
+    }
+    found.row("overall", rate(&total));
+    Ok(Measured {
+        found,
+        files: all.into_iter().flat_map(|r| r.files).collect(),
+    })
 }

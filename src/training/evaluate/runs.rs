@@ -17,6 +17,8 @@ pub struct Run {
     pub name: String,
     /// Its errors.
     pub rate: Rate,
+    /// Its images.
+    pub files: Vec<PathBuf>,
 }
 
 /// Evaluates every run below `dir`, in the order of their names.
@@ -96,5 +98,6 @@ fn one(encoder: &Encoder, dir: &Path, folder: &Path) -> Result<Run, EvalError> {
             errors: wrong.count() as u64,
             trials: pairs.len() as u64,
         },
+        files: tests.into_iter().chain(training).collect(),
     })
 }
