@@ -114,7 +114,9 @@ fn pairs(
         let text = escaped(&pair.text);
         add(
             page,
-            &format!("</div><figcaption>{a}<br>{b}<br><b>{text}</b></figcaption></figure>\n"),
+            &format!(
+                "</div><figcaption>{a}<br>{b}<br><strong>{text}</strong></figcaption></figure>\n"
+            ),
         );
     }
     page.push_str("</div>\n");

@@ -52,7 +52,8 @@ impl Ranked {
         let scored = genuine
             .chain(impostor)
             .map(|(pair, score, genuine)| Scored {
-                score,
+                // -0 and 0 are one score.
+                score: score + 0.0,
                 genuine,
                 classes: pair.map(|place| place.class),
             });
