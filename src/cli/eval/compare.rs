@@ -4,12 +4,13 @@ use super::data::{embedded, files};
 use super::figures::{Found, percent, plain};
 use super::{Measured, Setting, Shared};
 use crate::cli::error::CliError;
+use crate::cli::progress::Bar;
 use crate::cli::report::{Section, Table};
 use crate::cli::serve;
 use crate::encoder::Encoder;
 use crate::training::dataset::Folder;
 use crate::training::evaluate::compare::{self, Difference};
-use crate::training::evaluate::{EvalError, fingerprint, nway, pairs};
+use crate::training::evaluate::{EvalError, bootstrap, fingerprint, nway, pairs};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -88,18 +89,20 @@ pub fn run(args: &Args, other: &Encoder, setting: &Setting) -> Result<Measured, 
         within_parent: args.within_parent,
         seed: setting.seed,
     };
-    let [auc, eer] = compare::verification(&a, &b, &task)?;
+    let bar = Bar::new(setting.out, "resampling", bootstrap::RESAMPLES);
+    let [auc, eer] = compare::verification(&a, &b, &task, &|n| bar.add(n))?;
+    bar.finish();
 
     let name = format!("{}-way {}-shot error", args.ways, args.shots);
     let mcnemar = "McNemar, mid-p; these classes";
-    let bootstrap = "bootstrap over classes";
+    let over_classes = "bootstrap over classes";
     let told = [
         Told::error(name.clone(), mcnemar, trials.trials),
-        Told::error(name, bootstrap, trials.classes),
-        Told::error("EER".into(), bootstrap, eer),
+        Told::error(name, over_classes, trials.classes),
+        Told::error("EER".into(), over_classes, eer),
         Told {
             name: "AUC".into(),
-            test: bootstrap,
+            test: over_classes,
             difference: auc,
             share: false,
         },

@@ -86,14 +86,15 @@ fn det(curve: &[Point]) -> Chart {
 
 #[expect(
     clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
     clippy::cast_sign_loss,
-    reason = "clamped to the bars"
+    reason = "clamped to few bars"
 )]
 fn counts(scores: &[f32]) -> Vec<u64> {
     let mut counts = vec![0; BARS];
     for score in scores {
-        let bar = (f64::from(*score) + 1.0) / 2.0 * BARS as f64;
-        counts[(bar.clamp(0.0, BARS as f64) as usize).min(BARS - 1)] += 1;
+        let bar = f64::midpoint(f64::from(*score), 1.0) * BARS as f64;
+        counts[(bar.max(0.0) as usize).min(BARS - 1)] += 1;
     }
     counts
 }

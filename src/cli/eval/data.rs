@@ -70,8 +70,7 @@ impl Data {
         let picture = |place: Place| {
             let class = &self.folder.classes()[place.class as usize];
             let file = class.images[place.image as usize].clone();
-            let name = file.file_name().unwrap_or_default().to_string_lossy();
-            let caption = format!("{} ({name})", class.label);
+            let caption = format!("{} ({})", class.label, name(&file));
             (file, caption)
         };
         Pair {
@@ -139,6 +138,12 @@ impl Data {
         };
         classes.iter().map(row).collect()
     }
+}
+
+/// A file's name, for people.
+pub fn name(file: &Path) -> String {
+    let name = file.file_name().unwrap_or_default();
+    name.to_string_lossy().into_owned()
 }
 
 /// The images of a folder's classes.

@@ -148,9 +148,12 @@ fn tell(measured: Measured, shared: &Shared, setting: &Setting) -> Result<(), Cl
     }
     let leaky = checked.filter(|c| !c.is_clean());
     found.member("seed", setting.seed);
+    // A comparison tells both models itself.
     if !found.json.contains_key("a") {
         found.member("model", encoder.version());
+        found.row("model", encoder.version());
     }
+    found.row("seed", setting.seed.to_string());
     if let Some(file) = &shared.report {
         let warnings = leaky.iter().map(leakage::Checked::sentence).collect();
         report(&found, warnings, setting).write(file, encoder.limits())?;
@@ -164,25 +167,19 @@ fn tell(measured: Measured, shared: &Shared, setting: &Setting) -> Result<(), Cl
             }
         }
         out.table(&["", ""], &found.rows)?;
-        out.line(&format!(
-            "model {}, seed {}",
-            encoder.version(),
-            setting.seed
-        ))?;
     }
     leaky.map_or(Ok(()), |leaky| leaky.verdict())
 }
 
 fn report(found: &Found, warnings: Vec<String>, setting: &Setting) -> Report {
-    let card = setting.encoder.card();
     let words: Vec<String> = std::env::args().skip(1).map(|w| quoted(&w)).collect();
-    let settings = [
+    let mut settings = vec![
         ("command", format!("twindex {}", words.join(" "))),
-        ("model", setting.encoder.version().to_owned()),
-        ("trained on", card.data.clone()),
-        ("seed", setting.seed.to_string()),
         ("program", format!("twindex {}", env!("CARGO_PKG_VERSION"))),
     ];
+    if found.json.contains_key("model") {
+        settings.push(("trained on", setting.encoder.card().data.clone()));
+    }
     let figures = Table {
         title: "Figures".into(),
         rows: found.rows.clone(),
@@ -201,8 +198,9 @@ fn report(found: &Found, warnings: Vec<String>, setting: &Setting) -> Report {
         title: format!("twindex {command}"),
         warnings,
         setting: settings
+            .into_iter()
             .map(|(name, value)| (name.to_owned(), value))
-            .to_vec(),
+            .collect(),
         sections,
     }
 }

@@ -4,6 +4,7 @@ use super::data::{Data, PAIRS};
 use super::figures::{Found, figure, percent, plain};
 use super::{Measured, Setting, Shared, curves};
 use crate::cli::error::CliError;
+use crate::cli::progress::Bar;
 use crate::cli::report::{Gallery, Section, Table};
 use crate::training::evaluate::pairs::{Pairs, Scores, Task};
 use crate::training::evaluate::stats::Figure;
@@ -43,7 +44,16 @@ pub fn run(args: &Args, setting: &Setting) -> Result<Measured, CliError> {
     };
     let pairs = Pairs::draw(&data.classes, &task)?;
     let scores = pairs.scores(&data.classes);
-    let all = verify::measure(&pairs, &scores, data.classes.len(), setting.seed);
+    let bar = Bar::new(setting.out, "resampling", verify::resamples(&pairs));
+    let resampled = |n| bar.add(n);
+    let all = verify::measure(
+        &pairs,
+        &scores,
+        data.classes.len(),
+        setting.seed,
+        &resampled,
+    );
+    bar.finish();
     let mut found = figures(&all);
     found.member("pairs", args.pairs);
     found.row("pairs", args.pairs.to_string());

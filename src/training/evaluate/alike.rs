@@ -87,7 +87,7 @@ fn hash(pixels: &[f32]) -> u64 {
 /// Shapes by the bands of their hashes.
 #[derive(Debug)]
 pub struct Shapes<'a> {
-    shapes: &'a [Shape],
+    all: &'a [Shape],
     /// Every hash once, with the shapes that have it.
     hashes: Vec<(u64, Vec<u32>)>,
     /// For each band and each of its values, the hashes that have it.
@@ -113,7 +113,7 @@ impl<'a> Shapes<'a> {
             }
         }
         Self {
-            shapes,
+            all: shapes,
             hashes,
             bands,
         }
@@ -127,7 +127,7 @@ impl<'a> Shapes<'a> {
         let images = near.flat_map(|(_, nth)| &self.hashes[nth as usize].1);
         let scored = images.take(most).map(|nth| {
             let nth = *nth as usize;
-            (nth, shape.correlation(&self.shapes[nth]))
+            (nth, shape.correlation(&self.all[nth]))
         });
         scored.max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0)))
     }

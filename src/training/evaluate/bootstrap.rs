@@ -18,17 +18,23 @@ pub const FEWEST: usize = 5;
 const STREAM: u64 = 0x626f_6f74_7374_7261;
 
 /// What `of` makes of each resample, which it sees as how often each class was drawn; what
-/// it cannot tell is left out. Follows from the seed, on any number of threads.
+/// it cannot tell is left out; `progress` hears of resamples done. Follows from the seed, on
+/// any number of threads.
 pub fn resample<const N: usize>(
     classes: usize,
     resamples: u64,
     seed: u64,
+    progress: &(dyn Fn(u64) + Sync),
     of: &(dyn Fn(&[u32]) -> Option<[f64; N]> + Sync),
 ) -> Vec<[f64; N]> {
     if classes < FEWEST {
         return Vec::new();
     }
-    let one = |nth| of(&drawn(classes, seed, nth));
+    let one = |nth| {
+        let found = of(&drawn(classes, seed, nth));
+        progress(1);
+        found
+    };
     (0..resamples).into_par_iter().filter_map(one).collect()
 }
 
@@ -102,7 +108,7 @@ pub fn ratios(classes: &[(f64, f64)], seed: u64) -> (f64, Vec<f64>) {
         };
         Some([sum(|c| c.0) / sum(|c| c.1)])
     };
-    let resamples = resample(classes.len(), RESAMPLES, seed, &of);
+    let resamples = resample(classes.len(), RESAMPLES, seed, &|_| {}, &of);
     let value = of(&vec![1; classes.len()]).map_or(0.0, |[v]| v);
     let value = if value.is_nan() { 0.0 } else { value };
     (value, column(&resamples, 0))

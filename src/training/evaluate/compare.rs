@@ -103,7 +103,7 @@ fn add(a: [u64; 5], b: [u64; 5]) -> [u64; 5] {
 }
 
 /// Scores the same pairs by both: the differences of AUC and EER, tested by a bootstrap that
-/// draws the same classes for both.
+/// draws the same classes for both; `progress` hears of resamples done, of 1,000 at most.
 ///
 /// # Errors
 /// As [`Pairs::draw`].
@@ -111,6 +111,7 @@ pub fn verification(
     a: &[Embedded],
     b: &[Embedded],
     task: &pairs::Task,
+    progress: &(dyn Fn(u64) + Sync),
 ) -> Result<[Difference; 2], EvalError> {
     let drawn = Pairs::draw(a, task)?;
     let ranked = [a, b].map(|classes| Ranked::new(&drawn, &drawn.scores(classes)));
@@ -119,7 +120,7 @@ pub fn verification(
         Some([x[0], y[0], x[1], y[1]])
     };
     let resamples = verify::resamples(&drawn);
-    let resamples = bootstrap::resample(a.len(), resamples, task.seed, &both);
+    let resamples = bootstrap::resample(a.len(), resamples, task.seed, progress, &both);
     let values = both(&vec![1; a.len()]).unwrap_or_default();
     Ok([0, 2].map(|at| {
         let differences: Vec<f64> = resamples.iter().map(|r| r[at + 1] - r[at]).collect();

@@ -180,7 +180,7 @@ mod tests {
     #[test]
     fn drawers_are_numbers_or_places() {
         let class = |names: &[&str]| {
-            let images = names.iter().map(|n| n.into()).collect();
+            let images = names.iter().map(Into::into).collect();
             of_class(&Class {
                 label: "a/b".into(),
                 parent: "a".into(),

@@ -232,6 +232,10 @@ mod tests {
         Ranked::new(&pairs, &scores)
     }
 
+    fn count(n: usize) -> f64 {
+        f64::from(u32::try_from(n).unwrap())
+    }
+
     fn near(a: f64, b: f64) -> bool {
         (a - b).abs() < 1e-12
     }
@@ -268,13 +272,16 @@ mod tests {
         for point in &curve {
             let share = |scores: &[f32]| {
                 let accepted = scores.iter().filter(|s| **s >= point.threshold).count();
-                accepted as f64 / scores.len() as f64
+                count(accepted) / count(scores.len())
             };
             assert!(near(point.far, share(&impostor)));
             assert!(near(point.frr, 1.0 - share(&genuine)));
         }
-        let wins =
-            |(g, i): (&f32, &f32)| f64::from(u8::from(g > i)) + f64::from(u8::from(g == i)) / 2.0;
+        let wins = |(g, i): (&f32, &f32)| match g.partial_cmp(i).unwrap() {
+            std::cmp::Ordering::Greater => 1.0,
+            std::cmp::Ordering::Equal => 0.5,
+            std::cmp::Ordering::Less => 0.0,
+        };
         let won = genuine
             .iter()
             .flat_map(|g| impostor.iter().map(move |i| wins((g, i))));

@@ -40,15 +40,23 @@ pub struct AtFar {
 pub fn run(classes: &[Embedded], task: &Task) -> Result<Verification, EvalError> {
     let pairs = Pairs::draw(classes, task)?;
     let scores = pairs.scores(classes);
-    Ok(measure(&pairs, &scores, classes.len(), task.seed))
+    Ok(measure(&pairs, &scores, classes.len(), task.seed, &|_| {}))
 }
 
-/// The figures of scored pairs, at least one of either kind, of so many classes.
+/// The figures of scored pairs, at least one of either kind, of so many classes; `progress`
+/// hears of resamples done.
 #[must_use]
-pub fn measure(pairs: &Pairs, scores: &Scores, classes: usize, seed: u64) -> Verification {
+pub fn measure(
+    pairs: &Pairs,
+    scores: &Scores,
+    classes: usize,
+    seed: u64,
+    progress: &(dyn Fn(u64) + Sync),
+) -> Verification {
     let ranked = Ranked::new(pairs, scores);
     let resamples = resamples(pairs);
-    let drawn = bootstrap::resample(classes, resamples, seed, &|drawn| ranked.figures(drawn));
+    let of = |drawn: &[u32]| ranked.figures(drawn);
+    let drawn = bootstrap::resample(classes, resamples, seed, progress, &of);
     let values = ranked.figures(&vec![1; classes]).unwrap_or_default();
     let figure = |nth: usize| Figure {
         value: values[nth],
