@@ -45,6 +45,11 @@ impl CliError {
         Self::new(6, text)
     }
 
+    /// Figures are told, but images measured on were trained on (7).
+    pub fn leakage(text: impl Into<String>) -> Self {
+        Self::new(7, text)
+    }
+
     /// It was interrupted (130).
     pub fn interrupted(text: impl Into<String>) -> Self {
         Self::new(130, text)

@@ -2,7 +2,7 @@
 //!
 //! Tables for people by default, one JSON object with `--json`. Exit codes: 0 done, 1 failed,
 //! 2 wrong usage, 3 not found, 4 unavailable, 5 invalid input, 6 done in part,
-//! 130 interrupted.
+//! 7 leakage between training and test images, 130 interrupted.
 
 mod classify;
 mod client;
@@ -22,6 +22,7 @@ mod output;
 mod progress;
 mod quickstart;
 mod recipe;
+mod report;
 mod search;
 mod serve;
 mod stats;

@@ -9,15 +9,23 @@
 use super::decode::Picture;
 use super::grey::Grey;
 use super::shrink::{Fit, Rows, shrink, turn};
+use image::metadata::Orientation;
 
 /// Ink is scaled so that its largest value is 1, but by no more than `1 / FAINTEST`: what
 /// is fainter is left faint, or noise on an empty page would be taken for ink.
-const FAINTEST: f32 = 0.25;
+pub(super) const FAINTEST: f32 = 0.25;
 
 /// The ink of a picture on a grid of `side` x `side`, in -1..=1.
 pub(super) fn ink(picture: Picture, side: usize) -> Vec<f32> {
-    let pixels = Grey::of(picture.pixels, FAINTEST);
-    let background = border_median(&pixels);
+    ink_of(
+        &Grey::of(picture.pixels, FAINTEST),
+        picture.orientation,
+        side,
+    )
+}
+
+pub(super) fn ink_of(pixels: &Grey, orientation: Orientation, side: usize) -> Vec<f32> {
+    let background = border_median(pixels);
     let page = Page { pixels, background };
     let mut ink = shrink::<1>(&page, Fit::Inside, side);
     let sum: f32 = ink.iter().sum();
@@ -26,17 +34,17 @@ pub(super) fn ink(picture: Picture, side: usize) -> Vec<f32> {
     for v in &mut ink {
         *v *= scale;
     }
-    turn::<1>(&ink, side, picture.orientation)
+    turn::<1>(&ink, side, orientation)
 }
 
 /// `background - grey`, in -1..=1: dark ink is positive.
-struct Page {
-    pixels: Grey,
+struct Page<'a> {
+    pixels: &'a Grey,
     /// Twice the background's grey.
     background: i32,
 }
 
-impl Rows for Page {
+impl Rows for Page<'_> {
     fn width(&self) -> usize {
         self.pixels.width()
     }

@@ -1,7 +1,7 @@
 //! From image to embedding: pre-processing, the Siamese tower, the bounded pool.
 //!
 //! - `decode`, `grey`, `shrink`, `ink`, `photo`, `input`: a file becomes a few numbers, within
-//!   limits.
+//!   limits; `look`: what it shows, for people and to be found again.
 //! - `plan`, `card`, `weights`: the file a model lives in; nothing in it is trusted.
 //! - `conv`, `layer`, `tower`: the network, on candle.
 //! - `queue`, `pool`: many callers, few threads, small batches.
@@ -14,6 +14,7 @@ mod grey;
 mod ink;
 mod input;
 pub(crate) mod layer;
+mod look;
 mod photo;
 mod plan;
 mod pool;
@@ -26,6 +27,7 @@ pub use card::{Card, Measured, Standing, Training};
 pub use decode::ImageLimits;
 pub use error::{Error, ImageError};
 pub use input::{Prepared, Raster};
+pub use look::{Look, thumbnail};
 pub use plan::{Architecture, Input, Plan, Step};
 pub use pool::{Pool, PoolError, PoolOptions};
 pub use weights::Weights;
@@ -125,6 +127,12 @@ impl Encoder {
     #[must_use]
     pub fn card(&self) -> &Card {
         &self.card
+    }
+
+    /// The limits on images.
+    #[must_use]
+    pub fn limits(&self) -> &ImageLimits {
+        &self.limits
     }
 
     /// Decodes an image file, turns it upright and shrinks it to what the tower sees.

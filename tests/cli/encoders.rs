@@ -166,7 +166,15 @@ fn the_published_runs_are_read_as_published() {
         let class = dir.path().join(format!("run02/training/class{n:02}.png"));
         alphabet.draw(0, 2).save(class).unwrap();
     }
-    let tied = json(&["eval", "oneshot", "--runs", runs]);
+    let page = dir.path().join("report.html");
+    let page = page.to_str().unwrap();
+    let tied = json(&["eval", "oneshot", "--runs", runs, "--report", page]);
+    let html = std::fs::read_to_string(page).unwrap();
+    assert_eq!(
+        html.matches("<img ").count(),
+        2 * 20,
+        "every mistake of the run"
+    );
     assert_eq!(tied["runs"][1]["error_rate"], 1.0);
     std::fs::write(dir.path().join("run01/class_labels.txt"), "one word\n").unwrap();
     assert_eq!(code(&["eval", "oneshot", "--runs", runs]), 5);

@@ -7,6 +7,7 @@
 )]
 
 mod encoders;
+mod eval;
 #[path = "../support/mod.rs"]
 mod support;
 mod tour;

@@ -1,17 +1,29 @@
 //! Honest figures: how often an encoder errs, on data that it has not seen.
 //!
-//! - [`nway`]: N-way K-shot classification.
+//! - [`nway`]: N-way K-shot classification; [`drawers`]: the same, over every pair of drawers.
 //! - [`runs`]: the one-shot runs that the Omniglot paper published (Lake et al. 2015).
-//! - [`verify`]: same or different: ROC AUC, EER, FRR at a given FAR.
+//! - [`verify`]: same or different: ROC AUC, EER, FRR at a given FAR, by [`pairs`] and [`roc`].
 //! - [`retrieval`]: recall@k and mean average precision.
+//! - [`compare`]: two encoders on the same trials, by [`paired`] tests.
+//! - [`stats`], [`bootstrap`]: how sure a figure is; [`tally`]: who is taken for whom.
+//! - [`leakage`]: test images that are among the training images, by [`alike`].
 
+pub mod alike;
+pub mod bootstrap;
+pub mod compare;
+pub mod drawers;
+pub mod leakage;
 pub mod nway;
+pub mod paired;
+pub mod pairs;
 pub mod retrieval;
+pub mod roc;
 pub mod runs;
 pub mod stats;
+pub mod tally;
 pub mod verify;
 
-use super::dataset::{DataError, Folder};
+use super::dataset::{Class, DataError, File, Folder};
 use crate::domain::Embedding;
 use crate::encoder::{Encoder, ImageError};
 use rayon::prelude::*;
@@ -105,11 +117,15 @@ pub fn embed_files(
     Ok(all?.into_iter().flatten().collect())
 }
 
-fn prepare(encoder: &Encoder, path: &Path) -> Result<crate::encoder::Prepared, EvalError> {
-    let bytes = std::fs::read(path).map_err(|source| EvalError::Read {
+fn read(path: &Path) -> Result<Vec<u8>, EvalError> {
+    std::fs::read(path).map_err(|source| EvalError::Read {
         path: path.to_owned(),
         source,
-    })?;
+    })
+}
+
+fn prepare(encoder: &Encoder, path: &Path) -> Result<crate::encoder::Prepared, EvalError> {
+    let bytes = read(path)?;
     encoder.prepare(&bytes).map_err(|source| EvalError::Image {
         path: path.to_owned(),
         source,
@@ -133,4 +149,25 @@ pub fn embed_folder(
         vectors: vectors.by_ref().take(class.images.len()).collect(),
     });
     Ok(classes.collect())
+}
+
+/// A hash of a folder's labels, file names and files: which data a figure is of.
+///
+/// # Errors
+/// A file that cannot be read.
+pub fn fingerprint(folder: &Folder) -> Result<String, EvalError> {
+    let files: Vec<_> = folder.classes().iter().flat_map(Class::files).collect();
+    let hash = |file: &File| {
+        let bytes = read(&file.path)?;
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(blake3::hash(file.id.as_bytes()).as_bytes());
+        hasher.update(blake3::hash(&bytes).as_bytes());
+        Ok::<_, EvalError>(hasher.finalize())
+    };
+    let hashes: Vec<_> = files.par_iter().map(hash).collect::<Result<_, _>>()?;
+    let mut hasher = blake3::Hasher::new();
+    for hash in hashes {
+        hasher.update(hash.as_bytes());
+    }
+    Ok(hasher.finalize().to_hex()[..16].to_owned())
 }

@@ -4,9 +4,12 @@
 //! none of the examples. It fails unless the nearest example is of the probe's class; a tie
 //! fails.
 
+use super::pairs::Place;
 use super::stats::Rate;
+use super::tally::{NOBODY, Outcome, Tally};
 use super::{Embedded, EvalError, cosine, parameter};
 use crate::training::random::Random;
+use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
@@ -37,41 +40,111 @@ impl Task {
     }
 }
 
+/// Trials that can be run, each by its number and in any order.
+#[derive(Debug)]
+pub struct Trials<'a> {
+    classes: &'a [Embedded],
+    /// Classes that a trial may draw together.
+    groups: Vec<Vec<usize>>,
+    task: Task,
+}
+
+impl<'a> Trials<'a> {
+    /// Prepares the trials. What they draw follows from the seed and the sizes of the
+    /// classes: two encoders see the same trials.
+    ///
+    /// # Errors
+    /// A parameter out of range, or too few classes or images for it.
+    pub fn new(classes: &'a [Embedded], task: &Task) -> Result<Self, EvalError> {
+        task.check()?;
+        let mut groups: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+        for (nth, class) in classes.iter().enumerate() {
+            let group = if task.within_parent {
+                class.parent.as_str()
+            } else {
+                ""
+            };
+            if class.vectors.len() > task.shots {
+                groups.entry(group).or_default().push(nth);
+            }
+        }
+        let most = groups.values().map(Vec::len).max().unwrap_or(0);
+        let groups: Vec<_> = groups
+            .into_values()
+            .filter(|g| g.len() >= task.ways)
+            .collect();
+        if groups.is_empty() {
+            let place = if task.within_parent {
+                "one parent folder"
+            } else {
+                "the data"
+            };
+            let needed = task.shots + 1;
+            let allowed = format!("{place} has at most {most} classes of {needed} images or more");
+            return Err(parameter("ways", task.ways.to_string(), allowed));
+        }
+        Ok(Self {
+            classes,
+            groups,
+            task: *task,
+        })
+    }
+
+    /// Runs one trial.
+    #[must_use]
+    pub fn outcome(&self, trial: u64) -> Outcome {
+        let random = &mut Random::new(self.task.seed, trial);
+        let vectors = |class: usize| &self.classes[class].vectors;
+        let group = &self.groups[random.below(self.groups.len())];
+        let chosen = random.distinct(group.len(), self.task.ways);
+        let own = group[chosen[0]];
+        let drawn = random.distinct(vectors(own).len(), self.task.shots + 1);
+        let probe = &vectors(own)[drawn[0]];
+        let nearest = |class: usize, images: &[usize]| {
+            let scored = images
+                .iter()
+                .map(|i| (Place::new(class, *i), cosine(probe, &vectors(class)[*i])));
+            scored.fold(NOBODY, |best, one| if one.1 > best.1 { one } else { best })
+        };
+        let right = nearest(own, &drawn[1..]);
+        let rival = chosen[1..].iter().fold(NOBODY, |best, other| {
+            let class = group[*other];
+            let drawn = random.distinct(vectors(class).len(), self.task.shots);
+            let one = nearest(class, &drawn);
+            if one.1 > best.1 { one } else { best }
+        });
+        Outcome {
+            probe: Place::new(own, drawn[0]),
+            right,
+            rival,
+        }
+    }
+
+    /// Runs all of them; `progress` hears of trials done.
+    #[must_use]
+    pub fn tally(&self, progress: &(dyn Fn(u64) + Sync)) -> Tally {
+        const AT_ONCE: u64 = 1_024;
+        let some = |nth: u64| {
+            let last = self.task.trials.min((nth + 1) * AT_ONCE);
+            let mut tally = Tally::new(self.classes.len());
+            for trial in nth * AT_ONCE..last {
+                tally.add(&self.outcome(trial));
+            }
+            progress(last - nth * AT_ONCE);
+            tally
+        };
+        let chunks = (0..self.task.trials.div_ceil(AT_ONCE)).into_par_iter();
+        let empty = || Tally::new(self.classes.len());
+        chunks.map(some).reduce(empty, Tally::merge)
+    }
+}
+
 /// Runs the trials.
 ///
 /// # Errors
-/// A parameter out of range, or too few classes or images for it.
+/// As [`Trials::new`].
 pub fn run(classes: &[Embedded], task: &Task) -> Result<Rate, EvalError> {
-    task.check()?;
-    let mut groups: BTreeMap<&str, Vec<&Embedded>> = BTreeMap::new();
-    for class in classes.iter().filter(|c| c.vectors.len() > task.shots) {
-        let group = if task.within_parent {
-            class.parent.as_str()
-        } else {
-            ""
-        };
-        groups.entry(group).or_default().push(class);
-    }
-    let most = groups.values().map(Vec::len).max().unwrap_or(0);
-    let groups: Vec<_> = groups
-        .into_values()
-        .filter(|g| g.len() >= task.ways)
-        .collect();
-    if groups.is_empty() {
-        let place = if task.within_parent {
-            "one parent folder"
-        } else {
-            "the data"
-        };
-        let needed = task.shots + 1;
-        let allowed = format!("{place} has at most {most} classes of {needed} images or more");
-        return Err(parameter("ways", task.ways.to_string(), allowed));
-    }
-    let failed = |trial: &u64| fails(&groups, task, &mut Random::new(task.seed, *trial));
-    Ok(Rate {
-        errors: (0..task.trials).filter(failed).count() as u64,
-        trials: task.trials,
-    })
+    Ok(Trials::new(classes, task)?.tally(&|_| {}).total)
 }
 
 fn within(field: &'static str, was: u64, allowed: RangeInclusive<u64>) -> Result<(), EvalError> {
@@ -80,23 +153,6 @@ fn within(field: &'static str, was: u64, allowed: RangeInclusive<u64>) -> Result
     }
     let allowed = format!("{} to {} are allowed", allowed.start(), allowed.end());
     Err(parameter(field, was.to_string(), allowed))
-}
-
-fn fails(groups: &[Vec<&Embedded>], task: &Task, random: &mut Random) -> bool {
-    let group = &groups[random.below(groups.len())];
-    let chosen = random.distinct(group.len(), task.ways);
-    let own = &group[chosen[0]].vectors;
-    let drawn = random.distinct(own.len(), task.shots + 1);
-    let probe = &own[drawn[0]];
-    let right = drawn[1..]
-        .iter()
-        .map(|i| cosine(probe, &own[*i]))
-        .fold(f32::MIN, f32::max);
-    chosen[1..].iter().any(|class| {
-        let other = &group[*class].vectors;
-        let drawn = random.distinct(other.len(), task.shots);
-        drawn.iter().any(|i| cosine(probe, &other[*i]) >= right)
-    })
 }
 
 #[cfg(test)]

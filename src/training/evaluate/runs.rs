@@ -6,17 +6,35 @@
 
 use super::stats::Rate;
 use super::{EvalError, cosine, embed_files, parameter};
+use crate::domain::Embedding;
 use crate::encoder::Encoder;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// What came of one run.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Run {
     /// Its folder's name.
     pub name: String,
     /// Its errors.
     pub rate: Rate,
+    /// The trials that failed.
+    pub wrong: Vec<Mistake>,
+    /// Its images.
+    pub files: Vec<PathBuf>,
+}
+
+/// A trial that failed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Mistake {
+    /// The test image.
+    pub test: PathBuf,
+    /// The training image of another class that it is nearest to.
+    pub taken_for: PathBuf,
+    /// How alike they are.
+    pub similarity: f32,
+    /// How alike the test image and that of its own class are.
+    pub own_similarity: f32,
 }
 
 /// Evaluates every run below `dir`, in the order of their names.
@@ -80,12 +98,20 @@ fn one(encoder: &Encoder, dir: &Path, folder: &Path) -> Result<Run, EvalError> {
     let tests: Vec<PathBuf> = pairs.iter().map(|(t, _)| t.clone()).collect();
     let enrolled = embed_files(encoder, &training, &|_| {})?;
     let probes = embed_files(encoder, &tests, &|_| {})?;
-    let wrong = pairs.iter().zip(&probes).filter(|((_, own), probe)| {
+    let mistake = |((test, own), probe): (&(PathBuf, PathBuf), &Embedding)| {
         let right = training.iter().position(|t| t == own);
         let similar: Vec<f32> = enrolled.iter().map(|e| cosine(probe, e)).collect();
-        let beaten = |right| (0..similar.len()).any(|i| i != right && similar[i] >= similar[right]);
-        right.is_none_or(beaten)
-    });
+        let others = (0..similar.len()).filter(|i| Some(*i) != right);
+        let rival = others.max_by(|a, b| similar[*a].total_cmp(&similar[*b]))?;
+        let own_similarity = right.map_or(f32::MIN, |right| similar[right]);
+        (similar[rival] >= own_similarity).then(|| Mistake {
+            test: test.clone(),
+            taken_for: training[rival].clone(),
+            similarity: similar[rival],
+            own_similarity,
+        })
+    };
+    let wrong: Vec<_> = pairs.iter().zip(&probes).filter_map(mistake).collect();
     Ok(Run {
         name: folder
             .file_name()
@@ -93,8 +119,10 @@ fn one(encoder: &Encoder, dir: &Path, folder: &Path) -> Result<Run, EvalError> {
             .to_string_lossy()
             .into_owned(),
         rate: Rate {
-            errors: wrong.count() as u64,
+            errors: wrong.len() as u64,
             trials: pairs.len() as u64,
         },
+        wrong,
+        files: tests.into_iter().chain(training).collect(),
     })
 }

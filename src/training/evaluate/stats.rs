@@ -1,7 +1,7 @@
-//! How sure a measured rate is.
+//! How sure a measured figure is.
 
 /// 97.5 % quantile of the standard normal distribution.
-const Z: f64 = 1.959_963_984_540_054;
+pub(super) const Z: f64 = 1.959_963_984_540_054;
 
 /// The 95 % confidence interval of a rate of `errors` in `trials` (Wilson 1927); all of 0..=1
 /// without trials.
@@ -19,7 +19,7 @@ pub fn wilson(errors: u64, trials: u64) -> (f64, f64) {
 }
 
 /// An error rate with what it rests on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Rate {
     /// Trials that went wrong.
     pub errors: u64,
@@ -28,6 +28,12 @@ pub struct Rate {
 }
 
 impl Rate {
+    /// Counts a trial.
+    pub fn add(&mut self, failed: bool) {
+        self.errors += u64::from(failed);
+        self.trials += 1;
+    }
+
     /// Errors a trial, in 0..=1.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "counts of trials")]
@@ -40,6 +46,15 @@ impl Rate {
     pub fn ci95(&self) -> (f64, f64) {
         wilson(self.errors, self.trials)
     }
+}
+
+/// A figure with its 95 % confidence interval; none where too little is there to tell one.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Figure {
+    /// The figure.
+    pub value: f64,
+    /// Lower and upper end.
+    pub ci95: Option<(f64, f64)>,
 }
 
 #[cfg(test)]
