@@ -5,6 +5,7 @@ use crate::grpc::{MAX_MESSAGE_BYTES, pb};
 use pb::collection_service_client::CollectionServiceClient;
 use pb::decision_service_client::DecisionServiceClient;
 use pb::item_service_client::ItemServiceClient;
+use pb::model_service_client::ModelServiceClient;
 use pb::search_service_client::SearchServiceClient;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -54,7 +55,10 @@ impl ProbeArgs {
         use pb::probe::Content;
         let content = match (self.image, self.vector, self.item) {
             (Some(path), _, _) => Content::Image(read(&path)?),
-            (_, Some(values), _) => Content::Vector(pb::Vector { values }),
+            (_, Some(values), _) => Content::Vector(pb::Vector {
+                values,
+                ..pb::Vector::default()
+            }),
             (_, _, id) => Content::ItemId(id.unwrap_or_default()),
         };
         Ok(pb::Probe {
@@ -96,6 +100,8 @@ pub struct Client {
     pub search: SearchServiceClient<Channel>,
     /// Decisions.
     pub decisions: DecisionServiceClient<Channel>,
+    /// Models.
+    pub models: ModelServiceClient<Channel>,
 }
 
 impl Client {
@@ -128,6 +134,7 @@ impl Client {
             items: on!(ItemServiceClient),
             search: on!(SearchServiceClient),
             decisions: on!(DecisionServiceClient),
+            models: on!(ModelServiceClient),
         })
     }
 }

@@ -1,7 +1,7 @@
 //! From image to embedding: pre-processing, the Siamese tower, the bounded pool.
 //!
 //! - `decode`, `grey`, `ink`: a file becomes 32 x 32 numbers, within limits.
-//! - `card`, `weights`: the file a model lives in; nothing in it is trusted.
+//! - `header`, `card`, `weights`: the file a model lives in; nothing in it is trusted.
 //! - `conv`, `layer`, `tower`: the network, on candle.
 //! - `queue`, `pool`: many callers, few threads, small batches.
 
@@ -10,6 +10,7 @@ pub mod conv;
 mod decode;
 mod error;
 mod grey;
+mod header;
 mod ink;
 pub(crate) mod layer;
 mod pool;
@@ -25,6 +26,7 @@ pub use pool::{Pool, PoolError, PoolOptions};
 pub use weights::Weights;
 
 use crate::domain::{Embedding, Metric};
+use bytes::Bytes;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use tower::Tower;
@@ -39,6 +41,7 @@ pub struct Encoder {
     card: Arc<Card>,
     version: Arc<str>,
     limits: ImageLimits,
+    file: Option<Bytes>,
 }
 
 impl Encoder {
@@ -51,7 +54,9 @@ impl Encoder {
         if let Some(encoder) = LOADED.get() {
             return Ok(Arc::clone(encoder));
         }
-        let encoder = Arc::new(Self::from_bytes(BUNDLED)?);
+        let mut encoder = Self::from_bytes(BUNDLED)?;
+        encoder.file = Some(Bytes::from_static(BUNDLED));
+        let encoder = Arc::new(encoder);
         Ok(Arc::clone(LOADED.get_or_init(|| encoder)))
     }
 
@@ -71,7 +76,12 @@ impl Encoder {
                 limit: weights::MAX_BYTES,
             });
         }
-        Self::from_bytes(&std::fs::read(path).map_err(read)?)
+        let file = Bytes::from(std::fs::read(path).map_err(read)?);
+        let encoder = Self::from_bytes(&file)?;
+        Ok(Self {
+            file: Some(file),
+            ..encoder
+        })
     }
 
     /// Loads the contents of a weights file, which need not be trusted.
@@ -93,6 +103,7 @@ impl Encoder {
             version: format!("{}-{}", card.name, weights.hash()).into(),
             card: Arc::new(card),
             limits: ImageLimits::default(),
+            file: None,
         })
     }
 
@@ -119,6 +130,18 @@ impl Encoder {
     #[must_use]
     pub fn card(&self) -> &Card {
         &self.card
+    }
+
+    /// The limits on images.
+    #[must_use]
+    pub fn limits(&self) -> ImageLimits {
+        self.limits
+    }
+
+    /// The weights file it came from, where it came from one as a whole.
+    #[must_use]
+    pub fn file(&self) -> Option<&Bytes> {
+        self.file.as_ref()
     }
 
     /// Decodes a PNG or JPEG file, turns it upright, finds its ink and shrinks it.

@@ -15,6 +15,7 @@ mod decisions;
 mod edge;
 mod filter;
 mod items;
+mod models;
 mod searches;
 mod server;
 mod status;

@@ -79,6 +79,14 @@ impl From<Error> for Status {
             Error::ModelMismatch { collection, .. } => {
                 precondition("MODEL_MISMATCH", &collection, &message)
             }
+            Error::ModelAbsent { model, .. } => precondition("MODEL_UNUSABLE", &model, &message),
+            Error::ModelInUse { model, .. } => precondition("MODEL_IN_USE", &model, &message),
+            Error::ModelBuiltIn { model } => precondition("MODEL_BUILT_IN", &model, &message),
+            Error::BadModel(why) => bad_request("MODEL_INVALID", "data", &why),
+            Error::ModelDiffers { version } => {
+                let (code, reason) = (Code::AlreadyExists, "MODEL_EXISTS");
+                about(code, reason, Resource::Model, &version, &message)
+            }
             Error::Full { what, .. } => precondition("LIMIT_REACHED", what, &message),
             Error::Busy { .. } => {
                 let mut details = ErrorDetails::with_error_info("OVERLOADED", DOMAIN, []);

@@ -5,6 +5,7 @@
 //! FORMAT     what this directory is
 //! highwater  how far the store had come
 //! db/        sled's files
+//! models/    weights files
 //! set-aside/ snapshots that could not be read
 //! ```
 
@@ -56,6 +57,17 @@ impl Dir {
     /// The file of the high-water mark.
     pub(crate) fn highwater(&self) -> PathBuf {
         self.path.join("highwater")
+    }
+
+    /// Where models lie.
+    pub(crate) fn models(&self) -> PathBuf {
+        self.path.join("models")
+    }
+
+    /// Makes the directory of the models, for good.
+    pub(crate) fn make_models(&self) -> Result<(), Error> {
+        make(&self.models())?;
+        sync(&self.path)
     }
 
     /// Moves sled's snapshots out of its way; it then reads its whole log. Answers how many.
@@ -160,7 +172,7 @@ fn remove_unfinished_snapshots(db: &Path) -> Result<(), Error> {
 
 /// The files of a directory with their names, without those of its directories; none where
 /// there is no directory.
-fn files(dir: &Path) -> Result<Vec<(PathBuf, String)>, Error> {
+pub(super) fn files(dir: &Path) -> Result<Vec<(PathBuf, String)>, Error> {
     let io = || Error::io(dir.display().to_string());
     let entries = match fs::read_dir(dir) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -184,7 +196,7 @@ fn sync_files(dir: &Path) -> Result<(), Error> {
     sync(dir)
 }
 
-fn sync(path: &Path) -> Result<(), Error> {
+pub(super) fn sync(path: &Path) -> Result<(), Error> {
     File::open(path)
         .and_then(|file| file.sync_all())
         .map_err(Error::io(format!("sync {}", path.display())))

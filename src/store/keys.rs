@@ -35,11 +35,13 @@ pub(crate) enum Space {
     RequestTime = 13,
     /// Pieces of records too large for one value, by the length of the key, the key and a number.
     Chunk = 14,
+    /// Models, by version.
+    Model = 15,
 }
 
 impl Space {
     /// All of them, in the order of their keys.
-    pub(crate) const ALL: [Self; 14] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::Meta,
         Self::Migration,
         Self::Collection,
@@ -54,6 +56,7 @@ impl Space {
         Self::Request,
         Self::RequestTime,
         Self::Chunk,
+        Self::Model,
     ];
 
     /// The spaces whose keys go on with the number of a collection: what a purge removes.
@@ -77,7 +80,12 @@ impl Space {
     pub(crate) fn chunked(self) -> bool {
         matches!(
             self,
-            Self::Collection | Self::Item | Self::Image | Self::SegmentBody | Self::Request
+            Self::Collection
+                | Self::Item
+                | Self::Image
+                | Self::SegmentBody
+                | Self::Request
+                | Self::Model
         )
     }
 
@@ -98,6 +106,7 @@ impl Space {
             Self::Request => "request",
             Self::RequestTime => "request time",
             Self::Chunk => "chunk",
+            Self::Model => "model",
         }
     }
 }
@@ -183,7 +192,7 @@ pub(crate) fn describe(key: &[u8]) -> String {
     let name = space.name();
     let part = |at: usize| number_at_or_zero(key, at);
     match space {
-        Space::Meta | Space::Request => format!("{name} \"{}\"", text(&key[1..])),
+        Space::Meta | Space::Request | Space::Model => format!("{name} \"{}\"", text(&key[1..])),
         Space::Migration | Space::Collection | Space::Dropped => format!("{name} {}", part(1)),
         Space::Item => format!(
             "{name} \"{}\" of collection {}",

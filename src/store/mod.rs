@@ -5,6 +5,7 @@
 //!
 //! - `open`, `commit`, `read`: the [`Store`]: who may write, and what a commit waits for.
 //! - `segments`, `purge`: records that go piece by piece.
+//! - `models`: files beside the database, and the records that name them.
 //! - `check`: reads everything.
 //! - `migrations`: brings an older directory up to date; the steps stand in `migrations/`.
 //! - `records`, `batch`, `error`: what callers see.
@@ -32,6 +33,7 @@ mod frame;
 mod highwater;
 mod keys;
 mod migrations;
+mod models;
 mod open;
 mod purge;
 mod read;
@@ -46,4 +48,4 @@ pub use check::Report;
 pub use error::Error;
 pub use highwater::Mark;
 pub use open::{Options, Store};
-pub use records::{CollectionRecord, ItemRecord, Tag};
+pub use records::{CollectionRecord, ItemRecord, ModelRecord, Tag};

@@ -7,6 +7,7 @@
 )]
 
 mod encoders;
+mod models;
 #[path = "../support/mod.rs"]
 mod support;
 mod tour;
@@ -71,6 +72,7 @@ fn usage_and_exit_codes() {
         "train",
         "eval",
         "collection",
+        "model",
         "import",
         "search",
         "classify",

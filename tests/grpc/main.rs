@@ -12,6 +12,7 @@ mod collections;
 mod decisions;
 mod hostile;
 mod items;
+mod models;
 mod refusals;
 mod search;
 mod semantics;
