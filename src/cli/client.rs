@@ -1,6 +1,7 @@
 //! The command line as a gRPC client: connecting, probes, and errors in words.
 
 use super::error::CliError;
+use crate::grpc::longrunning::operations_client::OperationsClient;
 use crate::grpc::{MAX_MESSAGE_BYTES, pb};
 use pb::collection_service_client::CollectionServiceClient;
 use pb::decision_service_client::DecisionServiceClient;
@@ -102,6 +103,8 @@ pub struct Client {
     pub decisions: DecisionServiceClient<Channel>,
     /// Models.
     pub models: ModelServiceClient<Channel>,
+    /// Operations.
+    pub operations: OperationsClient<Channel>,
 }
 
 impl Client {
@@ -135,6 +138,7 @@ impl Client {
             search: on!(SearchServiceClient),
             decisions: on!(DecisionServiceClient),
             models: on!(ModelServiceClient),
+            operations: on!(OperationsClient),
         })
     }
 }

@@ -19,6 +19,7 @@ mod health;
 mod import;
 mod limits;
 mod model;
+mod operation;
 mod output;
 mod progress;
 mod quickstart;
@@ -59,8 +60,10 @@ enum Command {
     Eval(eval::Args),
     /// Create, list, show and delete collections
     Collection(collection::Args),
-    /// Import, list, show, export and delete models
+    /// Import, train, list, show, export and delete models
     Model(model::Args),
+    /// What runs long in the server: list, show, wait, cancel, delete
+    Operation(operation::Args),
     /// Put a folder of labelled images into a collection
     Import(import::Args),
     /// Find the nearest items
@@ -129,6 +132,7 @@ fn run(command: Command, out: &Output) -> Result<(), CliError> {
         Command::Quickstart(args) => runtime()?.block_on(quickstart::run(args, out)),
         Command::Collection(args) => runtime()?.block_on(collection::run(args, out)),
         Command::Model(args) => runtime()?.block_on(model::run(args, out)),
+        Command::Operation(args) => runtime()?.block_on(operation::run(args, out)),
         Command::Import(args) => runtime()?.block_on(import::run(args, out)),
         Command::Search(args) => runtime()?.block_on(search::run(args, out)),
         Command::Classify(args) => runtime()?.block_on(classify::run(args, out)),

@@ -1,7 +1,8 @@
-//! `twindex model`: import, list, show, export and delete models.
+//! `twindex model`: import, train, list, show, export and delete models.
 
 use super::client::{Client, ServerArgs};
 use super::error::CliError;
+use super::operation;
 use super::output::Output;
 use crate::encoder::Encoder;
 use crate::grpc::{from_struct, pb};
@@ -33,6 +34,8 @@ enum Command {
         #[arg(long, default_value = "")]
         name: String,
     },
+    /// Train a model on the labelled images of a collection, in the server
+    Train(Train),
     /// List the models, the server's own among them
     List,
     /// Show one model with its card: of the server, or in a file
@@ -62,6 +65,30 @@ enum Command {
     },
 }
 
+#[derive(Debug, Clone, clap::Args)]
+struct Train {
+    /// The collection; it is not changed
+    collection: String,
+    /// Name of the new model; the collection's if not given
+    #[arg(long, default_value = "")]
+    name: String,
+    /// How long to train, in minutes; 10 if not given
+    #[arg(long, value_name = "N")]
+    minutes: Option<f64>,
+    /// Steps to take instead: the same weights on every run
+    #[arg(long, value_name = "N", conflicts_with = "minutes")]
+    steps: Option<u64>,
+    /// Seed of weights, samples and augmentation; 7 if not given
+    #[arg(long, value_name = "S")]
+    seed: Option<u64>,
+    /// What is minimised; `twindex train --help` tells what there is
+    #[arg(long, default_value = "")]
+    loss: String,
+    /// Do not wait for it: `twindex operation` asks about it
+    #[arg(long)]
+    detach: bool,
+}
+
 /// Runs the command.
 ///
 /// # Errors
@@ -73,8 +100,10 @@ pub async fn run(args: Args, out: &Output) -> Result<(), CliError> {
     {
         return show_file(file, out);
     }
-    let mut client = Client::connect(&args.server).await?.models;
+    let all = Client::connect(&args.server).await?;
+    let mut client = all.models.clone();
     match args.command {
+        Command::Train(args) => train(all, args, out).await,
         Command::Import { file, name } => {
             let messages = messages(&file, name).await?;
             let messages = tokio_stream::iter(messages);
@@ -149,6 +178,42 @@ pub async fn run(args: Args, out: &Output) -> Result<(), CliError> {
             out.line(&format!("deleted {version}"))
         }
     }
+}
+
+/// Asks for a training and, unless told otherwise, waits for it. Whoever stops waiting does not
+/// stop the training.
+async fn train(client: Client, args: Train, out: &Output) -> Result<(), CliError> {
+    use pb::train_model_request::Length;
+    let length = match (args.steps, args.minutes) {
+        (Some(steps), _) => Some(Length::Steps(steps)),
+        (None, minutes) => minutes.map(Length::Minutes),
+    };
+    let request = pb::TrainModelRequest {
+        collection: args.collection,
+        name: args.name,
+        length,
+        seed: args.seed,
+        loss: args.loss,
+        request_id: uuid::Uuid::now_v7().to_string(),
+    };
+    let mut models = client.models;
+    let accepted = models.train_model(request).await?.into_inner();
+    if args.detach {
+        return operation::tell(out, &accepted);
+    }
+    let name = accepted.name;
+    out.note(&format!(
+        "{name}: it goes on without this command; `twindex operation cancel {name}` ends it"
+    ));
+    let ended = operation::wait(client.operations, name, out).await?;
+    let made = operation::result(&ended)?;
+    if out.is_json() {
+        return operation::tell(out, &ended);
+    }
+    out.line(&format!(
+        "trained {} in {:.1} minutes on {} images of {} labels",
+        made.model_version, made.minutes, made.images, made.classes
+    ))
 }
 
 fn hint(status: tonic::Status) -> CliError {

@@ -16,6 +16,8 @@ pub enum Resource {
     Label,
     /// A model version.
     Model,
+    /// An operation, by name.
+    Operation,
 }
 
 impl fmt::Display for Resource {
@@ -25,6 +27,7 @@ impl fmt::Display for Resource {
             Self::Item => "item",
             Self::Label => "label",
             Self::Model => "model",
+            Self::Operation => "operation",
         })
     }
 }
@@ -111,6 +114,32 @@ pub enum Error {
     ModelBuiltIn {
         /// Its version.
         model: String,
+    },
+    /// The collection has no images to learn from.
+    #[error(
+        "the collection {collection:?} keeps no source images, and so there is nothing to learn from; put the images into one that does"
+    )]
+    NoImages {
+        /// The collection.
+        collection: String,
+    },
+    /// The collection has too few labels to learn from.
+    #[error(
+        "in the collection {collection:?} {classes} labels have 2 items or more; at least {least} are needed to learn what is alike"
+    )]
+    FewClasses {
+        /// The collection.
+        collection: String,
+        /// How many labels have two items.
+        classes: usize,
+        /// How many are needed.
+        least: usize,
+    },
+    /// The operation has not ended.
+    #[error("{operation} is under way; cancel it first")]
+    UnderWay {
+        /// Its name.
+        operation: String,
     },
     /// A queue is full: try again later.
     #[error("{queue} is full; try again in a moment")]

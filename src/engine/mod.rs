@@ -14,11 +14,14 @@ mod compare;
 mod embed;
 mod error;
 mod housekeeper;
+mod importing;
 mod inspect;
 mod item;
 mod items;
 mod limits;
 mod models;
+mod operation;
+mod operations;
 mod plan;
 mod probe;
 mod queries;
@@ -27,6 +30,7 @@ mod requests;
 mod search;
 mod size;
 mod state;
+mod training;
 mod writer;
 
 pub use crate::encoder::ImageError;
@@ -35,19 +39,23 @@ pub use classify::{Answer, Classify, LabelScore, Method};
 pub use collections::{NewCollection, Source, Stats};
 pub use compare::Compared;
 pub use error::{Error, Resource};
+pub use importing::Import;
 pub use item::{Change, Content, GivenVector, NewItem, Stored, Upserted};
 pub use items::{Reserved, Staged, Ticket};
 pub use limits::{Limits, count};
+pub use operation::{Cause, End, Operation};
 pub use probe::Probe;
 pub use queries::{Found, View};
-pub use registry::{Import, Model, Shown, Transfer};
+pub use registry::{Model, Shown, Transfer};
 pub use search::{Hit, Search};
+pub use training::{Progress, Task, Train, Trained};
 
 use crate::domain::CollectionName;
 use crate::encoder::{Encoder, Pool, PoolOptions};
 use crate::store::{self, Store};
 use collection::Collection;
 use models::Models;
+use operations::Operations;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -72,6 +80,7 @@ pub struct Options {
 struct Inner {
     store: Store,
     models: Models,
+    operations: Operations,
     limits: Limits,
     collections: RwLock<BTreeMap<CollectionName, Arc<Collection>>>,
     /// Held for writing from a commit until the index shows it.
@@ -105,6 +114,7 @@ impl Engine {
         let store = Store::open(dir, &options.store)?;
         let inner = Inner {
             sequence: AtomicU64::new(store.sequence()?),
+            operations: Operations::open(&store)?,
             models: Models::open(&store, encoder, limits.max_loaded_bytes)?,
             store,
             collections: RwLock::default(),
@@ -124,6 +134,10 @@ impl Engine {
             spawn("housekeeper", Arc::clone(&inner), {
                 let queue = queue.downgrade();
                 move |inner| housekeeper::run(inner, &queue)
+            })?,
+            spawn("operations", Arc::clone(&inner), {
+                let queue = queue.downgrade();
+                move |inner| operations::run(inner, &queue)
             })?,
         ];
         Ok(Self {
@@ -154,6 +168,7 @@ impl Engine {
         drop(lock(&self.queue).take());
         self.inner.stop.store(true, Ordering::Release);
         self.inner.wake_housekeeper();
+        self.inner.operations.stop();
         std::mem::take(&mut *lock(&self.threads))
     }
 

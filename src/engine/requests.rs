@@ -21,6 +21,8 @@ pub(super) enum Outcome {
     Deleted(u64),
     /// A model was imported.
     Imported(Box<ModelRecord>),
+    /// An operation was accepted: its name.
+    Accepted(String),
     /// A segment was installed.
     Installed,
 }

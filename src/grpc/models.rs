@@ -1,11 +1,13 @@
 //! `ModelService`.
 
 use super::convert::{self, missing};
+use super::longrunning as lro;
+use super::operations::operation;
 use super::pb::{self, model_service_server::ModelService};
 use super::structs::to_struct;
 use super::{edge, status, token};
 use crate::domain::Invalid;
-use crate::engine::{self, Engine, Transfer};
+use crate::engine::{self, Engine, Train, Transfer};
 use bytes::Bytes;
 use futures_util::stream::{self, Stream};
 use std::pin::Pin;
@@ -132,6 +134,30 @@ impl ModelService for Models {
             .delete_model(&request.version, &request.request_id)
             .await?;
         Ok(Response::new(pb::DeleteModelResponse {}))
+    }
+
+    async fn train_model(
+        &self,
+        request: Request<pb::TrainModelRequest>,
+    ) -> Result<Response<lro::Operation>, Status> {
+        use pb::train_model_request::Length;
+        let request = request.into_inner();
+        let collection = convert::collection(request.collection)?;
+        let text = |text: String| (!text.is_empty()).then_some(text);
+        let (minutes, steps) = match request.length {
+            None => (None, None),
+            Some(Length::Minutes(minutes)) => (Some(minutes), None),
+            Some(Length::Steps(steps)) => (None, Some(steps)),
+        };
+        let train = Train {
+            name: text(request.name),
+            minutes,
+            steps,
+            seed: request.seed,
+            loss: text(request.loss),
+        };
+        let accepted = self.0.train_model(&collection, train, &request.request_id);
+        Ok(Response::new(operation(accepted.await?)))
     }
 
     type ExportModelStream = Pieces;

@@ -4,7 +4,9 @@ use super::collections::Collections;
 use super::decisions::Decisions;
 use super::edge::EdgeLayer;
 use super::items::Items;
+use super::longrunning::operations_server::OperationsServer;
 use super::models::Models;
+use super::operations::Operations;
 use super::pb::collection_service_server::CollectionServiceServer;
 use super::pb::decision_service_server::DecisionServiceServer;
 use super::pb::item_service_server::ItemServiceServer;
@@ -192,18 +194,20 @@ fn router(
         .add_service(limited!(SearchServiceServer, Searches))
         .add_service(limited!(DecisionServiceServer, Decisions))
         .add_service(limited!(ModelServiceServer, Models))
+        .add_service(limited!(OperationsServer, Operations))
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?))
 }
 
 /// What the health service knows: every service, and the server as a whole ("").
-const REPORTED: [&str; 6] = [
+const REPORTED: [&str; 7] = [
     "",
     CollectionServiceServer::<Collections>::NAME,
     ItemServiceServer::<Items>::NAME,
     SearchServiceServer::<Searches>::NAME,
     DecisionServiceServer::<Decisions>::NAME,
     ModelServiceServer::<Models>::NAME,
+    OperationsServer::<Operations>::NAME,
 ];
 
 async fn report(health: &HealthReporter, status: ServingStatus) {

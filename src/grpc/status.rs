@@ -87,6 +87,13 @@ impl From<Error> for Status {
                 let (code, reason) = (Code::AlreadyExists, "MODEL_EXISTS");
                 about(code, reason, Resource::Model, &version, &message)
             }
+            Error::NoImages { collection } => {
+                precondition("IMAGES_NOT_KEPT", &collection, &message)
+            }
+            Error::FewClasses { collection, .. } => {
+                precondition("TOO_FEW_CLASSES", &collection, &message)
+            }
+            Error::UnderWay { operation } => precondition("UNDER_WAY", &operation, &message),
             Error::Full { what, .. } => precondition("LIMIT_REACHED", what, &message),
             Error::Busy { .. } => {
                 let mut details = ErrorDetails::with_error_info("OVERLOADED", DOMAIN, []);

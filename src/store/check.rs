@@ -134,6 +134,10 @@ impl Store {
                 decode(key, &body, codec::read_model)?;
                 None
             }
+            Space::Operation => {
+                decode(key, &body, codec::read_operation)?;
+                None
+            }
             Space::Request => {
                 decode(key, &body, codec::read_request)?;
                 None

@@ -6,6 +6,7 @@
 //! highwater  how far the store had come
 //! db/        sled's files
 //! models/    weights files
+//! scratch/   what need not outlive the process
 //! set-aside/ snapshots that could not be read
 //! ```
 
@@ -64,6 +65,11 @@ impl Dir {
         self.path.join("models")
     }
 
+    /// Where long work puts its files.
+    pub(crate) fn scratch(&self) -> PathBuf {
+        self.path.join("scratch")
+    }
+
     /// Makes the directory of the models, for good.
     pub(crate) fn make_models(&self) -> Result<(), Error> {
         make(&self.models())?;
@@ -117,7 +123,7 @@ impl Dir {
     }
 }
 
-fn make(path: &Path) -> Result<(), Error> {
+pub(super) fn make(path: &Path) -> Result<(), Error> {
     if path.is_dir() {
         return Ok(());
     }

@@ -37,11 +37,13 @@ pub(crate) enum Space {
     Chunk = 14,
     /// Models, by version.
     Model = 15,
+    /// Operations, by name.
+    Operation = 16,
 }
 
 impl Space {
     /// All of them, in the order of their keys.
-    pub(crate) const ALL: [Self; 15] = [
+    pub(crate) const ALL: [Self; 16] = [
         Self::Meta,
         Self::Migration,
         Self::Collection,
@@ -57,6 +59,7 @@ impl Space {
         Self::RequestTime,
         Self::Chunk,
         Self::Model,
+        Self::Operation,
     ];
 
     /// The spaces whose keys go on with the number of a collection: what a purge removes.
@@ -86,6 +89,7 @@ impl Space {
                 | Self::SegmentBody
                 | Self::Request
                 | Self::Model
+                | Self::Operation
         )
     }
 
@@ -107,6 +111,7 @@ impl Space {
             Self::RequestTime => "request time",
             Self::Chunk => "chunk",
             Self::Model => "model",
+            Self::Operation => "operation",
         }
     }
 }
@@ -192,7 +197,9 @@ pub(crate) fn describe(key: &[u8]) -> String {
     let name = space.name();
     let part = |at: usize| number_at_or_zero(key, at);
     match space {
-        Space::Meta | Space::Request | Space::Model => format!("{name} \"{}\"", text(&key[1..])),
+        Space::Meta | Space::Request | Space::Model | Space::Operation => {
+            format!("{name} \"{}\"", text(&key[1..]))
+        }
         Space::Migration | Space::Collection | Space::Dropped => format!("{name} {}", part(1)),
         Space::Item => format!(
             "{name} \"{}\" of collection {}",

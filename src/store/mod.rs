@@ -6,6 +6,7 @@
 //! - `open`, `commit`, `read`: the [`Store`]: who may write, and what a commit waits for.
 //! - `segments`, `purge`: records that go piece by piece.
 //! - `models`: files beside the database, and the records that name them.
+//! - `operations`: what runs long, and the place where it works.
 //! - `check`: reads everything.
 //! - `migrations`: brings an older directory up to date; the steps stand in `migrations/`.
 //! - `records`, `batch`, `error`: what callers see.
@@ -35,6 +36,7 @@ mod keys;
 mod migrations;
 mod models;
 mod open;
+mod operations;
 mod purge;
 mod read;
 mod records;
@@ -48,4 +50,4 @@ pub use check::Report;
 pub use error::Error;
 pub use highwater::Mark;
 pub use open::{Options, Store};
-pub use records::{CollectionRecord, ItemRecord, ModelRecord, Tag};
+pub use records::{CollectionRecord, ItemRecord, ModelRecord, OperationRecord, Tag};

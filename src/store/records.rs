@@ -49,6 +49,21 @@ pub struct ModelRecord {
     pub imported_ms: u64,
 }
 
+/// Something that runs long. What its JSON means is known to who runs it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OperationRecord {
+    /// Its name, never used again.
+    pub name: String,
+    /// What is to be done.
+    pub task: serde_json::Value,
+    /// How it ended; none while it is under way.
+    pub end: Option<serde_json::Value>,
+    /// Milliseconds since 1970.
+    pub created_ms: u64,
+    /// Milliseconds since 1970.
+    pub ended_ms: Option<u64>,
+}
+
 /// An item without its id and vector.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ItemRecord {

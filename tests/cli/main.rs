@@ -73,6 +73,7 @@ fn usage_and_exit_codes() {
         "eval",
         "collection",
         "model",
+        "operation",
         "import",
         "search",
         "classify",

@@ -194,3 +194,87 @@ async fn a_server_killed_in_an_import_keeps_all_or_nothing() {
     );
     assert!(interrupted > 0);
 }
+
+/// The nice value of every thread of a process, by name.
+#[cfg(target_os = "linux")]
+fn priorities(pid: u32) -> Vec<(String, i32)> {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let read = |task: std::fs::DirEntry| {
+        let stat = std::fs::read_to_string(task.path().join("stat")).ok()?;
+        let (name, rest) = stat.split_once('(')?.1.rsplit_once(')')?;
+        let nice = rest.split_whitespace().nth(16)?.parse().ok()?;
+        Some((name.to_owned(), nice))
+    };
+    tasks.filter_map(|task| read(task.unwrap())).collect()
+}
+
+#[test]
+fn a_training_in_the_server_gives_way_and_a_kill_aborts_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let images = glyphs(&dir.path().join("images"), 8, 3);
+    let server = Serving::start(&data);
+    let url = server.url();
+    let on = |args: &[&str]| json(&[args, &["--server", &url]].concat());
+    on(&["import", "c", &images]);
+    let trained = on(&["model", "train", "c", "--steps", "2", "--name", "own"]);
+    let version = trained["model"].as_str().unwrap();
+    assert!(version.starts_with("own-") && trained["done"] == true);
+    assert!(versions(&on(&["model", "list"])).contains(&version));
+    let name = trained["operation"].as_str().unwrap();
+    assert_eq!(on(&["operation", "show", name]), trained);
+    assert_eq!(on(&["operation", "wait", name]), trained);
+    assert!(text(&["operation", "list", "--server", &url]).contains(version));
+    on(&["operation", "delete", name]);
+    assert_eq!(code(&["operation", "show", name, "--server", &url]), 3);
+    assert_eq!(code(&["model", "train", "none", "--server", &url]), 3);
+    assert_eq!(
+        code(&["model", "train", "c", "--loss", "x", "--server", &url]),
+        5
+    );
+
+    let long = ["model", "train", "c", "--minutes", "600", "--detach"];
+    let cancelled = on(&long)["operation"].as_str().unwrap().to_owned();
+    on(&["operation", "cancel", &cancelled]);
+    let wait = ["operation", "wait", &cancelled, "--server", &url];
+    assert_eq!(code(&wait), 130);
+
+    let aborted = on(&long)["operation"].as_str().unwrap().to_owned();
+    while on(&["operation", "show", &aborted])["step"] == 0 {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    #[cfg(target_os = "linux")]
+    {
+        let all = priorities(server.pid());
+        let of = |start: &str| {
+            let mut threads = all.iter().filter(|(name, _)| name.starts_with(start));
+            threads
+                .next()
+                .unwrap_or_else(|| panic!("{start} in {all:?}"))
+                .1
+        };
+        let usual = of("twindex-writer");
+        assert!(
+            of("twindex-operat") > usual && of("batches") > usual,
+            "{all:?}"
+        );
+        assert_eq!(of("encoder-0"), usual);
+    }
+    // SIGKILL.
+    drop(server);
+    assert!(data.join("scratch").is_dir());
+    let server = Serving::start(&data);
+    let url = server.url();
+    let shown = json(&["operation", "show", &aborted, "--server", &url]);
+    assert_eq!(
+        (&shown["done"], &shown["model"]),
+        (&true.into(), &Value::Null)
+    );
+    assert!(
+        shown["error"].as_str().unwrap().contains("stopped"),
+        "{shown}"
+    );
+    assert!(!data.join("scratch").exists());
+    let listed = json(&["model", "list", "--server", &url]);
+    assert!(versions(&listed).contains(&version));
+}

@@ -13,6 +13,7 @@ mod decisions;
 mod hostile;
 mod items;
 mod models;
+mod operations;
 mod refusals;
 mod search;
 mod semantics;

@@ -12,6 +12,7 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt;
 use twindex::encoder::{Card, Encoder, Plan, Weights};
 use twindex::engine::{Engine, Options};
+use twindex::grpc::longrunning::operations_client::OperationsClient;
 use twindex::grpc::pb;
 use twindex::grpc::pb::collection_service_client::CollectionServiceClient;
 use twindex::grpc::pb::decision_service_client::DecisionServiceClient;
@@ -136,6 +137,10 @@ impl Service {
 
     pub fn models(&self) -> ModelServiceClient<Channel> {
         ModelServiceClient::new(self.channel.clone())
+    }
+
+    pub fn operations(&self) -> OperationsClient<Channel> {
+        OperationsClient::new(self.channel.clone())
     }
 
     /// Imports a weights file.

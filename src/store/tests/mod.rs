@@ -5,7 +5,7 @@ mod damage;
 mod failing;
 mod migrating;
 
-use super::{Batch, Error, ItemRecord, ModelRecord, Options, Store, Tag};
+use super::{Batch, Error, ItemRecord, ModelRecord, OperationRecord, Options, Store, Tag};
 use crate::domain::{ItemId, Label, Payload};
 use std::path::Path;
 
@@ -46,6 +46,16 @@ fn model() -> ModelRecord {
         hash: blake3::hash(b"weights").to_hex().to_string(),
         card: "{}".into(),
         imported_ms: 1,
+    }
+}
+
+fn operation() -> OperationRecord {
+    OperationRecord {
+        name: "operations/1".into(),
+        task: serde_json::json!({"do": "something"}),
+        end: None,
+        created_ms: 1,
+        ended_ms: None,
     }
 }
 
