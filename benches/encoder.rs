@@ -140,7 +140,7 @@ fn main() {
 
     let options = PoolOptions::default();
     let threads = options.threads;
-    let pool = Arc::new(Pool::new(encoder, options));
+    let pool = Arc::new(Pool::new(options));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .unwrap();
@@ -149,7 +149,8 @@ fn main() {
             let mut callers = tokio::task::JoinSet::new();
             for nth in 0..512 {
                 let (pool, file) = (Arc::clone(&pool), files[nth % 64].clone());
-                callers.spawn(async move { pool.embed(file.into()).await.unwrap() });
+                let encoder = Arc::clone(&encoder);
+                callers.spawn(async move { pool.embed(encoder, file.into()).await.unwrap() });
             }
             while callers.join_next().await.is_some() {}
         });

@@ -179,6 +179,7 @@ async fn probes(channel: Channel) -> Vec<Vec<f32>> {
 fn request(values: &[f32], exact: bool) -> pb::SearchRequest {
     let vector = pb::Vector {
         values: values.to_vec(),
+        ..Default::default()
     };
     pb::SearchRequest {
         collection: "bench".into(),

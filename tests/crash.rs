@@ -71,6 +71,7 @@ impl Expected {
         let x = |i: usize| ((n.wrapping_mul(2_654_435_761) >> i) % 1_009) as f32 / 504.0 - 1.0;
         pb::item::Content::Vector(pb::Vector {
             values: (0..DIM).map(x).collect(),
+            ..Default::default()
         })
     }
 

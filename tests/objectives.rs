@@ -4,7 +4,8 @@
 use image::ImageFormat;
 use std::io::Cursor;
 use std::sync::atomic::AtomicBool;
-use twindex::encoder::{Encoder, ImageLimits};
+use twindex::encoder::{Encoder, ImageLimits, Raster};
+use twindex::training::corpus::drawing;
 use twindex::training::glyphs::Alphabet;
 use twindex::training::oneshot::{embed_classes, error};
 use twindex::training::{Corpus, Objective, Recipe, TrainOptions, train_corpus};
@@ -31,16 +32,17 @@ fn recipe(objective: Objective) -> Recipe {
 /// Characters of an alphabet of its own, each by eight hands.
 fn drawn(seed: u64, characters: usize) -> Corpus {
     let alphabet = Alphabet::new(seed, characters);
+    let plan = recipe(Objective::default()).plan();
     let file = |character, hand| {
         let mut file = Cursor::new(Vec::new());
-        let drawing = alphabet.draw(character, hand);
-        drawing.write_to(&mut file, ImageFormat::Png).unwrap();
-        file.into_inner()
+        let picture = alphabet.draw(character, hand);
+        picture.write_to(&mut file, ImageFormat::Png).unwrap();
+        let raster = Raster::read(file.get_ref(), &plan, &ImageLimits::default());
+        drawing(&raster.unwrap())
     };
     let class = |c| (format!("a/{c}"), (0..8).map(|hand| file(c, hand)).collect());
     let classes = (0..characters).map(class).collect();
-    let plan = recipe(Objective::default()).plan();
-    Corpus::of_files(classes, plan, ImageLimits::default()).unwrap()
+    Corpus::of_drawings(classes, plan, ImageLimits::default())
 }
 
 fn ten_way(encoder: &Encoder, corpus: &Corpus) -> f64 {

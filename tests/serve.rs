@@ -140,7 +140,10 @@ async fn after_a_failed_write_reads_go_on_and_the_end_is_no_success() {
     let mut collections = CollectionServiceClient::new(channel.clone());
     collections.create_collection(create).await.unwrap();
     let put = async |id: &str| {
-        let vector = pb::Vector { values: vec![1.0] };
+        let vector = pb::Vector {
+            values: vec![1.0],
+            ..Default::default()
+        };
         let request = pb::UpsertItemRequest {
             collection: "v".into(),
             item: Some(pb::Item {

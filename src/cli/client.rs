@@ -1,10 +1,12 @@
 //! The command line as a gRPC client: connecting, probes, and errors in words.
 
 use super::error::CliError;
+use crate::grpc::longrunning::operations_client::OperationsClient;
 use crate::grpc::{MAX_MESSAGE_BYTES, pb};
 use pb::collection_service_client::CollectionServiceClient;
 use pb::decision_service_client::DecisionServiceClient;
 use pb::item_service_client::ItemServiceClient;
+use pb::model_service_client::ModelServiceClient;
 use pb::search_service_client::SearchServiceClient;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -54,7 +56,10 @@ impl ProbeArgs {
         use pb::probe::Content;
         let content = match (self.image, self.vector, self.item) {
             (Some(path), _, _) => Content::Image(read(&path)?),
-            (_, Some(values), _) => Content::Vector(pb::Vector { values }),
+            (_, Some(values), _) => Content::Vector(pb::Vector {
+                values,
+                ..pb::Vector::default()
+            }),
             (_, _, id) => Content::ItemId(id.unwrap_or_default()),
         };
         Ok(pb::Probe {
@@ -96,6 +101,10 @@ pub struct Client {
     pub search: SearchServiceClient<Channel>,
     /// Decisions.
     pub decisions: DecisionServiceClient<Channel>,
+    /// Models.
+    pub models: ModelServiceClient<Channel>,
+    /// Operations.
+    pub operations: OperationsClient<Channel>,
 }
 
 impl Client {
@@ -128,6 +137,8 @@ impl Client {
             items: on!(ItemServiceClient),
             search: on!(SearchServiceClient),
             decisions: on!(DecisionServiceClient),
+            models: on!(ModelServiceClient),
+            operations: on!(OperationsClient),
         })
     }
 }

@@ -44,6 +44,14 @@ struct Create {
     /// Dimension of the vectors that clients bring; without it images are embedded
     #[arg(long, value_name = "N")]
     dimension: Option<u32>,
+    /// Version of the model that embeds images; the server's default if not given
+    #[arg(
+        long,
+        value_name = "VERSION",
+        default_value = "",
+        conflicts_with = "dimension"
+    )]
+    model: String,
     /// How far apart two vectors are
     #[arg(long, value_enum, default_value_t = Metric::Cosine)]
     metric: Metric,
@@ -131,6 +139,7 @@ pub async fn run(args: Args, out: &Output) -> Result<(), CliError> {
                 metric: metric.into(),
                 dimension: create.dimension.unwrap_or_default(),
                 source: source.into(),
+                model_version: create.model,
                 m: create.m,
                 ef_construction: create.ef_construction,
                 discard_images: create.discard_images,

@@ -18,6 +18,8 @@ mod get;
 mod health;
 mod import;
 mod limits;
+mod model;
+mod operation;
 mod output;
 mod progress;
 mod quickstart;
@@ -62,6 +64,10 @@ enum Command {
     Eval(eval::Args),
     /// Create, list, show and delete collections
     Collection(collection::Args),
+    /// Import, train, list, show, export and delete models
+    Model(model::Args),
+    /// What runs long in the server: list, show, wait, cancel, delete
+    Operation(operation::Args),
     /// Put a folder of labelled images into a collection
     Import(import::Args),
     /// Find the nearest items
@@ -130,6 +136,8 @@ fn run(command: Command, out: &Output) -> Result<(), CliError> {
         Command::Serve(args) => runtime()?.block_on(serve::run(args, out)),
         Command::Quickstart(args) => runtime()?.block_on(quickstart::run(args, out)),
         Command::Collection(args) => runtime()?.block_on(collection::run(args, out)),
+        Command::Model(args) => runtime()?.block_on(model::run(args, out)),
+        Command::Operation(args) => runtime()?.block_on(operation::run(args, out)),
         Command::Import(args) => runtime()?.block_on(import::run(args, out)),
         Command::Search(args) => runtime()?.block_on(search::run(args, out)),
         Command::Classify(args) => runtime()?.block_on(classify::run(args, out)),

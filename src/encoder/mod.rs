@@ -2,7 +2,7 @@
 //!
 //! - `decode`, `grey`, `shrink`, `ink`, `photo`, `input`: a file becomes a few numbers, within
 //!   limits; `look`: what it shows, for people and to be found again.
-//! - `plan`, `card`, `weights`: the file a model lives in; nothing in it is trusted.
+//! - `header`, `plan`, `card`, `weights`: the file a model lives in; nothing in it is trusted.
 //! - `conv`, `layer`, `tower`: the network, on candle.
 //! - `queue`, `pool`: many callers, few threads, small batches.
 
@@ -11,6 +11,7 @@ pub mod conv;
 mod decode;
 mod error;
 mod grey;
+mod header;
 mod ink;
 mod input;
 pub(crate) mod layer;
@@ -33,6 +34,7 @@ pub use pool::{Pool, PoolError, PoolOptions};
 pub use weights::Weights;
 
 use crate::domain::{Embedding, Metric};
+use bytes::Bytes;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use tower::Tower;
@@ -47,6 +49,7 @@ pub struct Encoder {
     card: Arc<Card>,
     version: Arc<str>,
     limits: ImageLimits,
+    file: Option<Bytes>,
 }
 
 impl Encoder {
@@ -59,7 +62,9 @@ impl Encoder {
         if let Some(encoder) = LOADED.get() {
             return Ok(Arc::clone(encoder));
         }
-        let encoder = Arc::new(Self::from_bytes(BUNDLED)?);
+        let mut encoder = Self::from_bytes(BUNDLED)?;
+        encoder.file = Some(Bytes::from_static(BUNDLED));
+        let encoder = Arc::new(encoder);
         Ok(Arc::clone(LOADED.get_or_init(|| encoder)))
     }
 
@@ -79,7 +84,12 @@ impl Encoder {
                 limit: weights::MAX_BYTES,
             });
         }
-        Self::from_bytes(&std::fs::read(path).map_err(read)?)
+        let file = Bytes::from(std::fs::read(path).map_err(read)?);
+        let encoder = Self::from_bytes(&file)?;
+        Ok(Self {
+            file: Some(file),
+            ..encoder
+        })
     }
 
     /// Loads the contents of a weights file, which need not be trusted.
@@ -101,6 +111,7 @@ impl Encoder {
             version: format!("{}-{}", card.name, weights.hash()).into(),
             card: Arc::new(card),
             limits: ImageLimits::default(),
+            file: None,
         })
     }
 
@@ -131,8 +142,14 @@ impl Encoder {
 
     /// The limits on images.
     #[must_use]
-    pub fn limits(&self) -> &ImageLimits {
-        &self.limits
+    pub fn limits(&self) -> ImageLimits {
+        self.limits
+    }
+
+    /// The weights file it came from, where it came from one as a whole.
+    #[must_use]
+    pub fn file(&self) -> Option<&Bytes> {
+        self.file.as_ref()
     }
 
     /// Decodes an image file, turns it upright and shrinks it to what the tower sees.

@@ -1,6 +1,6 @@
 //! Embeds for many callers on a few threads of its own, never on an async one.
 //!
-//! A bounded queue; a thread that is free takes what waits, up to a batch, without
+//! One bounded queue for all encoders; a thread that is free takes what waits, up to a batch, without
 //! waiting for more. A caller that goes away takes its job with it. A panic is contained.
 
 use super::queue::{Job, Queue};
@@ -55,10 +55,9 @@ pub enum PoolError {
     Failed(String),
 }
 
-/// Threads that embed with one encoder. Dropping it finishes what waits and joins them.
+/// Threads that embed, with whichever encoders. Dropping it finishes what waits and joins them.
 #[derive(Debug)]
 pub struct Pool {
-    encoder: Arc<Encoder>,
     queue: Arc<Queue>,
     places: Arc<Semaphore>,
     length: usize,
@@ -69,18 +68,20 @@ impl Pool {
     /// Starts the threads. Should the system refuse some, the pool does with fewer; with
     /// none at all it is closed from the start.
     #[must_use]
-    pub fn new(encoder: Arc<Encoder>, options: PoolOptions) -> Self {
+    pub fn new(options: PoolOptions) -> Self {
         let length = options.queue.clamp(1, Semaphore::MAX_PERMITS);
         let queue = Arc::new(Queue::default());
         let batch = options.max_batch.max(1);
         let threads: Vec<_> = (0..options.threads.max(1))
             .filter_map(|i| {
-                let (queue, encoder) = (Arc::clone(&queue), Arc::clone(&encoder));
+                let queue = Arc::clone(&queue);
                 thread::Builder::new()
                     .name(format!("encoder-{i}"))
                     .spawn(move || {
                         while let Some(jobs) = queue.take(batch) {
-                            work(&encoder, jobs);
+                            for jobs in by_encoder(jobs) {
+                                work(jobs);
+                            }
                         }
                     })
                     .ok()
@@ -90,7 +91,6 @@ impl Pool {
             queue.close();
         }
         Self {
-            encoder,
             queue,
             places: Arc::new(Semaphore::new(length)),
             length,
@@ -102,40 +102,42 @@ impl Pool {
     ///
     /// # Errors
     /// The image was refused, the pool is closed, or the encoder failed.
-    pub async fn embed(&self, image: Bytes) -> Result<Embedding, PoolError> {
+    pub async fn embed(&self, encoder: Arc<Encoder>, image: Bytes) -> Result<Embedding, PoolError> {
         let place = Arc::clone(&self.places)
             .acquire_owned()
             .await
             .map_err(|_| PoolError::Closed)?;
-        self.enqueue(image, place).await
+        self.enqueue(encoder, image, place).await
     }
 
     /// Embeds a PNG or JPEG file; does not wait for room.
     ///
     /// # Errors
     /// As [`Pool::embed`], and [`PoolError::Busy`] when the queue is full.
-    pub async fn try_embed(&self, image: Bytes) -> Result<Embedding, PoolError> {
+    pub async fn try_embed(
+        &self,
+        encoder: Arc<Encoder>,
+        image: Bytes,
+    ) -> Result<Embedding, PoolError> {
         let place = Arc::clone(&self.places)
             .try_acquire_owned()
             .map_err(|e| match e {
                 TryAcquireError::Closed => PoolError::Closed,
                 TryAcquireError::NoPermits => PoolError::Busy { queue: self.length },
             })?;
-        self.enqueue(image, place).await
+        self.enqueue(encoder, image, place).await
     }
 
     /// As [`Pool::embed`], for a thread that may block. Not for use in async code.
     ///
     /// # Errors
     /// As [`Pool::embed`].
-    pub fn embed_blocking(&self, image: Bytes) -> Result<Embedding, PoolError> {
-        block_on(self.embed(image))
-    }
-
-    /// The encoder.
-    #[must_use]
-    pub fn encoder(&self) -> &Arc<Encoder> {
-        &self.encoder
+    pub fn embed_blocking(
+        &self,
+        encoder: Arc<Encoder>,
+        image: Bytes,
+    ) -> Result<Embedding, PoolError> {
+        block_on(self.embed(encoder, image))
     }
 
     /// Images that wait now.
@@ -152,12 +154,14 @@ impl Pool {
 
     async fn enqueue(
         &self,
+        encoder: Arc<Encoder>,
         image: Bytes,
         place: OwnedSemaphorePermit,
     ) -> Result<Embedding, PoolError> {
         let (answer, answered) = oneshot::channel();
         self.queue.push(Job {
             image,
+            encoder,
             answer,
             place,
         });
@@ -175,9 +179,25 @@ impl Drop for Pool {
     }
 }
 
-/// Decodes and embeds a batch, and answers each job.
-fn work(encoder: &Encoder, jobs: Vec<Job>) {
-    let (waiting, images): (Vec<Job>, Vec<Prepared>) = decode(encoder, jobs).into_iter().unzip();
+/// The jobs of each encoder, in the order of its first; a tower takes its own at once.
+fn by_encoder(jobs: Vec<Job>) -> Vec<Vec<Job>> {
+    let mut groups: Vec<Vec<Job>> = Vec::new();
+    for job in jobs {
+        let of_it = |group: &&mut Vec<Job>| Arc::ptr_eq(&group[0].encoder, &job.encoder);
+        match groups.iter_mut().find(of_it) {
+            Some(group) => group.push(job),
+            None => groups.push(vec![job]),
+        }
+    }
+    groups
+}
+
+/// Decodes and embeds a batch of one encoder, and answers each job.
+fn work(jobs: Vec<Job>) {
+    let Some(encoder) = jobs.first().map(|job| Arc::clone(&job.encoder)) else {
+        return;
+    };
+    let (waiting, images): (Vec<Job>, Vec<Prepared>) = decode(jobs).into_iter().unzip();
     let failed = match catch_unwind(AssertUnwindSafe(|| encoder.embed(&images))) {
         Ok(Ok(embeddings)) => {
             for (job, embedding) in waiting.into_iter().zip(embeddings) {
@@ -194,7 +214,7 @@ fn work(encoder: &Encoder, jobs: Vec<Job>) {
 }
 
 /// Decodes what someone still waits for; who is refused is answered, who is gone is left out.
-fn decode(encoder: &Encoder, jobs: Vec<Job>) -> Vec<(Job, Prepared)> {
+fn decode(jobs: Vec<Job>) -> Vec<(Job, Prepared)> {
     let mut ready = Vec::with_capacity(jobs.len());
     for mut job in jobs {
         // The queue has room again as soon as the job is no longer in it.
@@ -202,7 +222,7 @@ fn decode(encoder: &Encoder, jobs: Vec<Job>) -> Vec<(Job, Prepared)> {
         if job.answer.is_closed() {
             continue;
         }
-        match encoder.prepare(&job.image) {
+        match job.encoder.prepare(&job.image) {
             Ok(image) => ready.push((job, image)),
             Err(error) => job.done(Err(error.into())),
         }
@@ -251,6 +271,7 @@ mod tests {
                 let image = image.clone();
                 let job = Job {
                     image,
+                    encoder: Encoder::bundled().unwrap(),
                     answer,
                     place,
                 };
@@ -258,7 +279,7 @@ mod tests {
             })
             .unzip();
         drop(answers.remove(1));
-        let ready = decode(&Encoder::bundled().unwrap(), jobs);
+        let ready = decode(jobs);
         assert_eq!((ready.len(), places.available_permits()), (2, 3));
     }
 }

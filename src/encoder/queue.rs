@@ -1,15 +1,16 @@
 //! Jobs waiting for the pool's threads.
 
-use super::PoolError;
+use super::{Encoder, PoolError};
 use crate::domain::Embedding;
 use bytes::Bytes;
 use std::collections::VecDeque;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-/// An image, whom to answer, and the place in the queue it holds until it is taken.
+/// An image, who embeds it, whom to answer, and the place in the queue it holds until it is taken.
 pub(super) struct Job {
     pub image: Bytes,
+    pub encoder: Arc<Encoder>,
     pub answer: oneshot::Sender<Result<Embedding, PoolError>>,
     pub place: OwnedSemaphorePermit,
 }
@@ -104,7 +105,6 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Arc;
     use tokio::sync::Semaphore;
 
     type Answer = oneshot::Receiver<Result<Embedding, PoolError>>;
@@ -115,6 +115,7 @@ mod tests {
         let image = Bytes::from(vec![name]);
         let job = Job {
             image,
+            encoder: Encoder::bundled().unwrap(),
             answer,
             place,
         };

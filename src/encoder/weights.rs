@@ -96,6 +96,7 @@ impl Weights {
                 limit: MAX_BYTES,
             });
         }
+        super::header::check(file)?;
         let not_tensors = |e: safetensors::SafeTensorError| Error::NotSafetensors(e.to_string());
         let (_, metadata) = SafeTensors::read_metadata(file).map_err(not_tensors)?;
         let tensors = SafeTensors::deserialize(file).map_err(not_tensors)?;

@@ -1,8 +1,8 @@
 //! A collection in memory: its record, its index, its label counts.
 
 use super::error::{Error, Resource};
+use super::item::GivenVector;
 use crate::domain::{Embedding, Invalid, ItemId, Label, Metric};
-use crate::encoder::Encoder;
 use crate::index::{Index, Options, Snapshot};
 use crate::store::{CollectionRecord, Store, Tag};
 use std::collections::BTreeMap;
@@ -157,15 +157,17 @@ impl Collection {
         Ok(())
     }
 
-    /// Refuses to embed with another model than the one that made the vectors here.
-    pub(super) fn check_model(&self, encoder: &Encoder) -> Result<(), Error> {
-        match &self.record.model {
-            Some(pinned) if pinned != encoder.version() => Err(Error::ModelMismatch {
+    /// Checks a client's vector. Where images are embedded, it must be of the same model, if
+    /// the client says whose it is.
+    pub(super) fn given(&self, field: &str, given: GivenVector) -> Result<Embedding, Error> {
+        match (&self.record.model, given.model) {
+            (Some(pinned), Some(model)) if *pinned != model => Err(Error::ModelMismatch {
+                field: field.to_owned(),
+                given: model,
                 collection: self.record.name.as_str().to_owned(),
                 pinned: pinned.clone(),
-                loaded: encoder.version().to_owned(),
             }),
-            _ => Ok(()),
+            _ => self.embedding(field, given.values),
         }
     }
 

@@ -74,6 +74,9 @@ impl Engine {
     ) -> Result<CollectionRecord, Error> {
         let request = RequestKey::new("create", new.name.as_str(), request_id, self.limits())?;
         let record = self.record(new)?;
+        if let Some(model) = &record.model {
+            self.keep_own(model).await?;
+        }
         match self.write(Write::Create(record), request).await? {
             Outcome::Created(record) => Ok(*record),
             other => Err(Error::Internal(format!(
@@ -94,12 +97,10 @@ impl Engine {
         let (dim, model) = match new.source {
             Source::Vectors(dim) => (dim, None),
             Source::Images(model) => {
-                let encoder = self.encoder();
-                if let Some(other) = model.filter(|m| m != encoder.version()) {
-                    return Err(Error::not_found(Resource::Model, other));
-                }
-                let dim = u32::try_from(encoder.dim()).unwrap_or(u32::MAX);
-                (dim, Some(encoder.version().to_owned()))
+                let model = model.unwrap_or_else(|| self.encoder().version().to_owned());
+                let dim = self.inner.models.dim(&model);
+                let dim = dim.ok_or_else(|| Error::not_found(Resource::Model, model.as_str()))?;
+                (dim, Some(model))
             }
         };
         if !(1..=MAX_DIM).contains(&(dim as usize)) {

@@ -6,6 +6,7 @@ use super::error::Error;
 use crate::domain::{CollectionName, Embedding};
 use bytes::Bytes;
 use futures_util::future::join_all;
+use std::sync::Arc;
 
 /// What to do when the encoder's queue is full.
 #[derive(Debug, Clone, Copy)]
@@ -25,16 +26,17 @@ impl Engine {
         image: Bytes,
         wait: Wait,
     ) -> Result<Embedding, Error> {
-        collection.check_model(self.encoder())?;
+        let encoder = self.encoder_of(collection).await?;
         let embedded = match wait {
-            Wait::Yes => self.pool.embed(image).await,
-            Wait::No => self.pool.try_embed(image).await,
+            Wait::Yes => self.pool.embed(encoder, image).await,
+            Wait::No => self.pool.try_embed(encoder, image).await,
         };
         let vector = embedded.map_err(|e| Error::embedding(field, e))?;
         collection.embedding(field, vector.into_vec())
     }
 
-    /// Turns images into vectors of unit length, by the collection's model or the server's.
+    /// Turns images into vectors of unit length, by the collection's model or the server's;
+    /// answers which.
     ///
     /// # Errors
     /// A bad image, named by its place (`images[2]`).
@@ -42,15 +44,19 @@ impl Engine {
         &self,
         collection: Option<&CollectionName>,
         images: Vec<Bytes>,
-    ) -> Result<Vec<Embedding>, Error> {
+    ) -> Result<(Vec<Embedding>, String), Error> {
         self.check_batch("images", images.len())?;
-        if let Some(name) = collection {
-            let collection = self.inner.collection(name)?;
-            if collection.record().model.is_none() {
-                return Err(collection.takes("an image", "images"));
+        let encoder = match collection {
+            None => Arc::clone(self.encoder()),
+            Some(name) => {
+                let collection = self.inner.collection(name)?;
+                if collection.record().model.is_none() {
+                    return Err(collection.takes("an image", "images"));
+                }
+                self.encoder_of(&collection).await?
             }
-            collection.check_model(self.encoder())?;
-        }
+        };
+        let encoder = &encoder;
         let _bytes = self
             .reserve_bytes(images.iter().map(Bytes::len).sum())
             .await?;
@@ -58,10 +64,11 @@ impl Engine {
             .into_iter()
             .enumerate()
             .map(|(nth, image)| async move {
-                let embedded = self.pool.embed(image).await;
+                let embedded = self.pool.embed(Arc::clone(encoder), image).await;
                 embedded.map_err(|e| Error::embedding(&format!("images[{nth}]"), e))
             });
         let embedded = join_all(work).await;
-        embedded.into_iter().collect()
+        let vectors = embedded.into_iter().collect::<Result<_, _>>()?;
+        Ok((vectors, encoder.version().to_owned()))
     }
 }

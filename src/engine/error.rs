@@ -16,6 +16,8 @@ pub enum Resource {
     Label,
     /// A model version.
     Model,
+    /// An operation, by name.
+    Operation,
 }
 
 impl fmt::Display for Resource {
@@ -25,6 +27,7 @@ impl fmt::Display for Resource {
             Self::Item => "item",
             Self::Label => "label",
             Self::Model => "model",
+            Self::Operation => "operation",
         })
     }
 }
@@ -61,15 +64,82 @@ pub enum Error {
     },
     /// A vector was made by another model than the collection's.
     #[error(
-        "the collection {collection:?} pins the model {pinned:?}, which is not loaded; this server has {loaded:?}"
+        "{field}.model_version: {given:?}; the collection {collection:?} pins the model {pinned:?}, and vectors of different models cannot be compared"
     )]
     ModelMismatch {
+        /// Path of the vector's field.
+        field: String,
+        /// The model that made it.
+        given: String,
         /// The collection.
         collection: String,
         /// Its model version.
         pinned: String,
-        /// The server's.
-        loaded: String,
+    },
+    /// The model that an image needs cannot be used here.
+    #[error(
+        "the model {model:?} is needed to embed images and cannot be used: {why}; import it with `twindex model import FILE`, or ModelService.ImportModel"
+    )]
+    ModelAbsent {
+        /// Its version.
+        model: String,
+        /// Why.
+        why: String,
+    },
+    /// What was imported is no usable model.
+    #[error("data: {0}")]
+    BadModel(String),
+    /// Another file is kept under the version.
+    #[error(
+        "there is already a model {version:?}, with the same weights and another card or layout; import it under another name, or delete that one first"
+    )]
+    ModelDiffers {
+        /// The version.
+        version: String,
+    },
+    /// Collections pin the model.
+    #[error("the model {model:?} is pinned by the collection {first:?}{}; delete that first", and_others(*others))]
+    ModelInUse {
+        /// Its version.
+        model: String,
+        /// One of the collections.
+        first: String,
+        /// How many there are beside it.
+        others: usize,
+    },
+    /// The model is part of the program or of its start.
+    #[error(
+        "the model {model:?} is the server's own, bundled or given at its start, and cannot be deleted"
+    )]
+    ModelBuiltIn {
+        /// Its version.
+        model: String,
+    },
+    /// The collection has no images to learn from.
+    #[error(
+        "the collection {collection:?} keeps no source images, and so there is nothing to learn from; put the images into one that does"
+    )]
+    NoImages {
+        /// The collection.
+        collection: String,
+    },
+    /// The collection has too few labels to learn from.
+    #[error(
+        "in the collection {collection:?} {classes} labels have 2 items or more; at least {least} are needed to learn what is alike"
+    )]
+    FewClasses {
+        /// The collection.
+        collection: String,
+        /// How many labels have two items.
+        classes: usize,
+        /// How many are needed.
+        least: usize,
+    },
+    /// The operation has not ended.
+    #[error("{operation} is under way; cancel it first")]
+    UnderWay {
+        /// Its name.
+        operation: String,
     },
     /// A queue is full: try again later.
     #[error("{queue} is full; try again in a moment")]
@@ -100,6 +170,13 @@ pub enum Error {
     /// A fault of ours or of the disk.
     #[error("internal: {0}")]
     Internal(String),
+}
+
+fn and_others(others: usize) -> String {
+    match others {
+        0 => String::new(),
+        n => format!(" and {n} others"),
+    }
 }
 
 impl Error {

@@ -7,13 +7,22 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+/// A vector that a client brings.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct GivenVector {
+    /// Its components.
+    pub values: Vec<f32>,
+    /// The model version that made it, where the client says so.
+    pub model: Option<String>,
+}
+
 /// What an item is indexed by.
 #[derive(Debug, Clone)]
 pub enum Content {
     /// An encoded image, for collections that embed.
     Image(Bytes),
     /// A vector, for collections that take vectors.
-    Vector(Vec<f32>),
+    Vector(GivenVector),
 }
 
 /// An item to store.
@@ -34,7 +43,7 @@ impl NewItem {
     pub(super) fn bytes(&self) -> usize {
         let content = match &self.content {
             Content::Image(image) => image.len(),
-            Content::Vector(values) => values.len() * 4,
+            Content::Vector(given) => given.values.len() * 4,
         };
         1_024 + content + encoded_bytes(self.payload.fields())
     }

@@ -271,7 +271,10 @@ impl Engine {
         }
     }
 
-    fn remembered(&self, request: Option<&RequestKey>) -> Result<Option<Outcome>, Error> {
+    pub(super) fn remembered(
+        &self,
+        request: Option<&RequestKey>,
+    ) -> Result<Option<Outcome>, Error> {
         let Some(key) = request else { return Ok(None) };
         match self.inner.store.request(key.as_bytes())? {
             Some((_, bytes)) => Outcome::decode(&bytes).map(Some),
@@ -342,8 +345,8 @@ impl Engine {
                     .await?;
                 (vector, collection.record().keep_images.then_some(image))
             }
-            Content::Vector(values) if !takes_images => {
-                let vector = collection.embedding(&format!("{outer}.vector"), values)?;
+            Content::Vector(given) if !takes_images => {
+                let vector = collection.given(&format!("{outer}.vector"), given)?;
                 (vector, None)
             }
             Content::Image(_) => {

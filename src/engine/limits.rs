@@ -16,6 +16,20 @@ pub struct Limits {
     pub max_answer_bytes: usize,
     /// Most collections.
     pub max_collections: usize,
+    /// Most models that are kept.
+    pub max_models: usize,
+    /// Most bytes of weights that stay loaded beside the server's own; one model always may.
+    pub max_loaded_bytes: u64,
+    /// Imports and exports of models under way at once; each may hold a weights file.
+    pub max_transfers: usize,
+    /// How long an import waits for the client's next message, in milliseconds.
+    pub import_patience_ms: u64,
+    /// Most operations that have ended and are remembered.
+    pub max_operations: usize,
+    /// Most operations that wait for the one that runs.
+    pub max_waiting_operations: usize,
+    /// Most images of a training; each takes about 8 KiB of memory.
+    pub max_training_images: usize,
     /// Writes that may wait for the writer.
     pub write_queue: usize,
     /// Bytes of items that may be under way at once, in all requests together.
@@ -36,6 +50,13 @@ impl Default for Limits {
             max_batch: 10_000,
             max_answer_bytes: 15 << 20,
             max_collections: 1_000,
+            max_models: 100,
+            max_loaded_bytes: 256 << 20,
+            max_transfers: 4,
+            import_patience_ms: 60_000,
+            max_operations: 100,
+            max_waiting_operations: 8,
+            max_training_images: 30_000,
             write_queue: 1_024,
             max_bytes_under_way: 512 << 20,
             max_inline_cost: 20_000,

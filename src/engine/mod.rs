@@ -14,16 +14,23 @@ mod compare;
 mod embed;
 mod error;
 mod housekeeper;
+mod importing;
+mod inspect;
 mod item;
 mod items;
 mod limits;
+mod models;
+mod operation;
+mod operations;
 mod plan;
 mod probe;
 mod queries;
+mod registry;
 mod requests;
 mod search;
 mod size;
 mod state;
+mod training;
 mod writer;
 
 pub use crate::encoder::ImageError;
@@ -32,17 +39,23 @@ pub use classify::{Answer, Classify, LabelScore, Method};
 pub use collections::{NewCollection, Source, Stats};
 pub use compare::Compared;
 pub use error::{Error, Resource};
-pub use item::{Change, Content, NewItem, Stored, Upserted};
+pub use importing::Import;
+pub use item::{Change, Content, GivenVector, NewItem, Stored, Upserted};
 pub use items::{Reserved, Staged, Ticket};
 pub use limits::{Limits, count};
+pub use operation::{Cause, End, Operation};
 pub use probe::Probe;
 pub use queries::{Found, View};
+pub use registry::{Model, Shown, Transfer};
 pub use search::{Hit, Search};
+pub use training::{Progress, Task, Train, Trained};
 
 use crate::domain::CollectionName;
 use crate::encoder::{Encoder, Pool, PoolOptions};
 use crate::store::{self, Store};
 use collection::Collection;
+use models::Models;
+use operations::Operations;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -66,6 +79,8 @@ pub struct Options {
 /// What readers, the writer and the housekeeper share.
 struct Inner {
     store: Store,
+    models: Models,
+    operations: Operations,
     limits: Limits,
     collections: RwLock<BTreeMap<CollectionName, Arc<Collection>>>,
     /// Held for writing from a commit until the index shows it.
@@ -84,11 +99,13 @@ pub struct Engine {
     queue: Mutex<Option<mpsc::Sender<Op>>>,
     bytes: Arc<Semaphore>,
     scans: Arc<Semaphore>,
+    transfers: Arc<Semaphore>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl Engine {
-    /// Opens the database in `dir`, made if it is not there. Blocks while it loads.
+    /// Opens the database in `dir`, made if it is not there. Blocks while it loads. `encoder`:
+    /// the model of new collections.
     ///
     /// # Errors
     /// The directory is in use, damaged, or of a newer version; see [`store::Error`].
@@ -97,6 +114,8 @@ impl Engine {
         let store = Store::open(dir, &options.store)?;
         let inner = Inner {
             sequence: AtomicU64::new(store.sequence()?),
+            operations: Operations::open(&store)?,
+            models: Models::open(&store, encoder, limits.max_loaded_bytes)?,
             store,
             collections: RwLock::default(),
             gate: RwLock::new(()),
@@ -105,6 +124,7 @@ impl Engine {
             limits: limits.clone(),
         };
         inner.load()?;
+        inner.keep_pinned()?;
         let inner = Arc::new(inner);
         let (queue, writes) = mpsc::channel(limits.write_queue);
         let threads = vec![
@@ -115,15 +135,20 @@ impl Engine {
                 let queue = queue.downgrade();
                 move |inner| housekeeper::run(inner, &queue)
             })?,
+            spawn("operations", Arc::clone(&inner), {
+                let queue = queue.downgrade();
+                move |inner| operations::run(inner, &queue)
+            })?,
         ];
         Ok(Self {
             inner,
-            pool: Pool::new(encoder, options.pool),
+            pool: Pool::new(options.pool),
             queue: Mutex::new(Some(queue)),
             bytes: Arc::new(Semaphore::new(limits.max_bytes_under_way)),
             scans: Arc::new(Semaphore::new(
                 std::thread::available_parallelism().map_or(2, usize::from),
             )),
+            transfers: Arc::new(Semaphore::new(limits.max_transfers)),
             threads: Mutex::new(threads),
         })
     }
@@ -143,6 +168,7 @@ impl Engine {
         drop(lock(&self.queue).take());
         self.inner.stop.store(true, Ordering::Release);
         self.inner.wake_housekeeper();
+        self.inner.operations.stop();
         std::mem::take(&mut *lock(&self.threads))
     }
 
@@ -150,12 +176,6 @@ impl Engine {
     #[must_use]
     pub fn limits(&self) -> &Limits {
         &self.inner.limits
-    }
-
-    /// The encoder that embeds images.
-    #[must_use]
-    pub fn encoder(&self) -> &Arc<Encoder> {
-        self.pool.encoder()
     }
 
     /// Why writes are refused, if they are: a write to disk failed.

@@ -61,7 +61,11 @@ impl<'a> Plan<'a> {
             Write::Upsert(collection, items) => self.upsert(&collection, items),
             Write::Update(collection, id, change) => self.update(&collection, id, change),
             Write::Delete(delete) => self.delete(delete),
-            Write::Create(_) | Write::Drop(_) | Write::Install(..) => Err(Error::Internal(
+            Write::Create(_)
+            | Write::Drop(_)
+            | Write::AddModel { .. }
+            | Write::RemoveModel { .. }
+            | Write::Install(..) => Err(Error::Internal(
                 "a write that stands alone in a group".into(),
             )),
         }?;

@@ -4,6 +4,7 @@ use super::Engine;
 use super::collection::{Collection, RowTag};
 use super::embed::Wait;
 use super::error::Error;
+use super::item::GivenVector;
 use crate::domain::{Embedding, ItemId};
 use crate::index::Snapshot;
 use bytes::Bytes;
@@ -15,7 +16,7 @@ pub enum Probe {
     /// An encoded image, for collections that embed.
     Image(Bytes),
     /// A vector of the collection's dimension.
-    Vector(Vec<f32>),
+    Vector(GivenVector),
     /// A stored item; it does not find itself.
     Item(ItemId),
 }
@@ -49,7 +50,7 @@ impl Engine {
     ) -> Result<Resolved, Error> {
         let field = probe.field(field);
         let vector = match probe {
-            Probe::Vector(values) => collection.embedding(&field, values)?,
+            Probe::Vector(given) => collection.given(&field, given)?,
             Probe::Image(image) => {
                 if collection.record().model.is_none() {
                     return Err(collection.takes("an image", &field));

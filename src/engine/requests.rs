@@ -5,7 +5,7 @@ use super::error::Error;
 use super::item::{Stored, Upserted};
 use super::limits::Limits;
 use crate::domain::Invalid;
-use crate::store::CollectionRecord;
+use crate::store::{CollectionRecord, ModelRecord};
 use serde::{Deserialize, Serialize};
 
 /// What a write answers, as it is remembered under its request id.
@@ -19,6 +19,10 @@ pub(super) enum Outcome {
     Updated(Box<Stored>),
     /// So many things were deleted.
     Deleted(u64),
+    /// A model was imported.
+    Imported(Box<ModelRecord>),
+    /// An operation was accepted: its name.
+    Accepted(String),
     /// A segment was installed.
     Installed,
 }
@@ -41,7 +45,7 @@ impl RequestKey {
         Self::new(method, &number, id, limits)
     }
 
-    /// The key for a client's request id to make or delete a collection, if it gave one.
+    /// The key for a client's request id to make or delete a collection or model, if it gave one.
     pub(super) fn new(
         method: &str,
         about: &str,

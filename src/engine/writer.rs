@@ -9,9 +9,9 @@ use super::requests::{Outcome, RequestKey};
 use super::{Inner, now_ms};
 use crate::domain::{CollectionName, Filter, ItemId};
 use crate::index::Built;
-use crate::store::{Batch, CollectionRecord};
+use crate::store::{Batch, CollectionRecord, ModelRecord};
 use std::sync::Arc;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedMutexGuard, mpsc, oneshot};
 
 /// Most writes in one commit.
 const MAX_GROUP: usize = 1_024;
@@ -25,6 +25,18 @@ pub(super) enum Write {
     Create(CollectionRecord),
     /// Deletes a collection.
     Drop(CollectionName),
+    /// Keeps a model whose file is aside, if it is new; else only remembers the request.
+    AddModel {
+        record: ModelRecord,
+        is_new: bool,
+        /// The right to touch models' files, until it is done.
+        files: OwnedMutexGuard<()>,
+    },
+    /// Deletes a model.
+    RemoveModel {
+        version: String,
+        files: OwnedMutexGuard<()>,
+    },
     /// Stores items with distinct ids, all or none.
     Upsert(Arc<Collection>, Vec<Ready>),
     /// Changes an item.
@@ -59,7 +71,7 @@ impl Delete {
 impl Write {
     /// Writes that are committed alone: they change what other writes stand on.
     fn stands_alone(&self) -> bool {
-        matches!(self, Self::Create(_) | Self::Drop(_) | Self::Install(..))
+        !matches!(self, Self::Upsert(..) | Self::Update(..) | Self::Delete(_))
     }
 
     fn bytes(&self) -> usize {
@@ -149,6 +161,15 @@ fn alone(inner: &Inner, op: Op) {
         Ok(None) => match op.write {
             Write::Create(record) => create(inner, record, op.request.as_ref()),
             Write::Drop(name) => drop_collection(inner, &name, op.request.as_ref()),
+            Write::AddModel {
+                record,
+                is_new,
+                files: _files,
+            } => add_model(inner, record, is_new, op.request.as_ref()),
+            Write::RemoveModel {
+                version,
+                files: _files,
+            } => remove_model(inner, &version, op.request.as_ref()),
             Write::Install(collection, built) => install(inner, &collection, *built),
             Write::Upsert(..) | Write::Update(..) | Write::Delete(..) => {
                 Err(Error::Internal("an item write outside a group".into()))
@@ -187,6 +208,12 @@ fn create(
         });
     }
     inner.check_room_for_collection()?;
+    // It was there when this write was queued; it may have been deleted since.
+    if let Some(model) = &record.model
+        && inner.models.dim(model).is_none()
+    {
+        return Err(Error::not_found(Resource::Model, model.as_str()));
+    }
     record.number = inner.store.next_collection_number()?;
     let outcome = Outcome::Created(Box::new(record.clone()));
     let mut batch = Batch::new();
@@ -210,6 +237,46 @@ fn drop_collection(
     remember(&mut batch, request, &outcome)?;
     inner.store.commit(batch)?;
     inner.remove(&collection);
+    Ok(outcome)
+}
+
+fn add_model(
+    inner: &Inner,
+    record: ModelRecord,
+    is_new: bool,
+    request: Option<&RequestKey>,
+) -> Result<Outcome, Error> {
+    let outcome = Outcome::Imported(Box::new(record.clone()));
+    let mut batch = Batch::new();
+    remember(&mut batch, request, &outcome)?;
+    if is_new {
+        batch.put_model(&record);
+    }
+    inner.store.commit(batch)?;
+    if is_new {
+        inner.store.place_model(&record.version)?;
+        inner.models.add(record);
+    }
+    Ok(outcome)
+}
+
+fn remove_model(
+    inner: &Inner,
+    version: &str,
+    request: Option<&RequestKey>,
+) -> Result<Outcome, Error> {
+    inner.check_removable(version)?;
+    let outcome = Outcome::Deleted(1);
+    let mut batch = Batch::new();
+    batch.delete_model(version);
+    remember(&mut batch, request, &outcome)?;
+    inner.store.displace_model(version)?;
+    if let Err(error) = inner.store.commit(batch) {
+        inner.store.place_model(version)?;
+        return Err(error.into());
+    }
+    inner.store.remove_model(version)?;
+    inner.models.remove(version);
     Ok(outcome)
 }
 

@@ -4,7 +4,7 @@ use super::pb::{self, item, probe};
 use super::status;
 use super::structs::{from_struct, to_struct};
 use crate::domain::{CollectionName, Invalid, ItemId, Label, Payload};
-use crate::engine::{Content, Found, Hit, NewItem, Probe, View};
+use crate::engine::{Content, Found, GivenVector, Hit, NewItem, Probe, View};
 use bytes::Bytes;
 use prost_types::Timestamp;
 use tonic::Status;
@@ -51,7 +51,7 @@ pub(super) fn new_item(message: Option<pb::Item>, at: &str) -> Result<NewItem, S
     let content = match message.content {
         None => return Err(missing(&format!("{at}.content"))),
         Some(item::Content::Image(image)) => Content::Image(image),
-        Some(item::Content::Vector(vector)) => Content::Vector(vector.values),
+        Some(item::Content::Vector(vector)) => Content::Vector(given(vector)),
     };
     let fields = || {
         let id = (!message.id.is_empty()).then(|| ItemId::new(message.id));
@@ -74,7 +74,7 @@ pub(super) fn probe(message: Option<pb::Probe>, at: &str) -> Result<Probe, Statu
     let content = message.and_then(|p| p.content).ok_or_else(|| missing(at))?;
     Ok(match content {
         probe::Content::Image(image) => Probe::Image(image),
-        probe::Content::Vector(vector) => Probe::Vector(vector.values),
+        probe::Content::Vector(vector) => Probe::Vector(given(vector)),
         probe::Content::ItemId(id) => {
             let field = format!("{at}.item_id");
             Probe::Item(ItemId::new(id).map_err(|e| named(e, &field))?)
@@ -110,8 +110,20 @@ pub(super) fn text(label: Option<Label>) -> String {
     label.map(String::from).unwrap_or_default()
 }
 
+/// A vector whose model stands elsewhere in the answer, if it has one.
 pub(super) fn vector(values: Vec<f32>) -> pb::Vector {
-    pb::Vector { values }
+    pb::Vector {
+        values,
+        model_version: String::new(),
+    }
+}
+
+fn given(vector: pb::Vector) -> GivenVector {
+    let model = vector.model_version;
+    GivenVector {
+        values: vector.values,
+        model: (!model.is_empty()).then_some(model),
+    }
 }
 
 pub(super) fn item(found: Found) -> pb::Item {

@@ -121,11 +121,15 @@ impl DecisionService for Decisions {
         let request = request.into_inner();
         let name = (!request.collection.is_empty()).then_some(request.collection);
         let collection = name.map(convert::collection).transpose()?;
-        let vectors = self.0.embed(collection.as_ref(), request.images).await?;
-        let vectors = vectors.into_iter().map(|v| convert::vector(v.into_vec()));
+        let embedded = self.0.embed(collection.as_ref(), request.images);
+        let (vectors, model) = embedded.await?;
+        let vectors = vectors.into_iter().map(|v| pb::Vector {
+            values: v.into_vec(),
+            model_version: model.clone(),
+        });
         Ok(Response::new(pb::EmbedResponse {
             vectors: vectors.collect(),
-            model_version: self.0.encoder().version().to_owned(),
+            model_version: model,
         }))
     }
 }

@@ -8,6 +8,12 @@ pub mod pb {
     tonic::include_proto!("twindex.v1");
 }
 
+/// `google.longrunning`: the operations that long work is asked about.
+#[allow(missing_docs, clippy::all, clippy::pedantic, reason = "generated")]
+pub mod longrunning {
+    tonic::include_proto!("google.longrunning");
+}
+
 mod collections;
 mod convert;
 mod deadline;
@@ -15,6 +21,8 @@ mod decisions;
 mod edge;
 mod filter;
 mod items;
+mod models;
+mod operations;
 mod searches;
 mod server;
 mod status;

@@ -4,9 +4,13 @@ use super::collections::Collections;
 use super::decisions::Decisions;
 use super::edge::EdgeLayer;
 use super::items::Items;
+use super::longrunning::operations_server::OperationsServer;
+use super::models::Models;
+use super::operations::Operations;
 use super::pb::collection_service_server::CollectionServiceServer;
 use super::pb::decision_service_server::DecisionServiceServer;
 use super::pb::item_service_server::ItemServiceServer;
+use super::pb::model_service_server::ModelServiceServer;
 use super::pb::search_service_server::SearchServiceServer;
 use super::searches::Searches;
 use super::{DESCRIPTORS, MAX_MESSAGE_BYTES};
@@ -189,17 +193,21 @@ fn router(
         .add_service(limited!(ItemServiceServer, Items))
         .add_service(limited!(SearchServiceServer, Searches))
         .add_service(limited!(DecisionServiceServer, Decisions))
+        .add_service(limited!(ModelServiceServer, Models))
+        .add_service(limited!(OperationsServer, Operations))
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?))
 }
 
 /// What the health service knows: every service, and the server as a whole ("").
-const REPORTED: [&str; 5] = [
+const REPORTED: [&str; 7] = [
     "",
     CollectionServiceServer::<Collections>::NAME,
     ItemServiceServer::<Items>::NAME,
     SearchServiceServer::<Searches>::NAME,
     DecisionServiceServer::<Decisions>::NAME,
+    ModelServiceServer::<Models>::NAME,
+    OperationsServer::<Operations>::NAME,
 ];
 
 async fn report(health: &HealthReporter, status: ServingStatus) {

@@ -79,6 +79,21 @@ impl From<Error> for Status {
             Error::ModelMismatch { collection, .. } => {
                 precondition("MODEL_MISMATCH", &collection, &message)
             }
+            Error::ModelAbsent { model, .. } => precondition("MODEL_UNUSABLE", &model, &message),
+            Error::ModelInUse { model, .. } => precondition("MODEL_IN_USE", &model, &message),
+            Error::ModelBuiltIn { model } => precondition("MODEL_BUILT_IN", &model, &message),
+            Error::BadModel(why) => bad_request("MODEL_INVALID", "data", &why),
+            Error::ModelDiffers { version } => {
+                let (code, reason) = (Code::AlreadyExists, "MODEL_EXISTS");
+                about(code, reason, Resource::Model, &version, &message)
+            }
+            Error::NoImages { collection } => {
+                precondition("IMAGES_NOT_KEPT", &collection, &message)
+            }
+            Error::FewClasses { collection, .. } => {
+                precondition("TOO_FEW_CLASSES", &collection, &message)
+            }
+            Error::UnderWay { operation } => precondition("UNDER_WAY", &operation, &message),
             Error::Full { what, .. } => precondition("LIMIT_REACHED", what, &message),
             Error::Busy { .. } => {
                 let mut details = ErrorDetails::with_error_info("OVERLOADED", DOMAIN, []);

@@ -130,6 +130,14 @@ impl Store {
                 (!exists(&keys::row(Space::SegmentBody, collection, segment))?)
                     .then_some("its bytes are missing")
             }
+            Space::Model => {
+                decode(key, &body, codec::read_model)?;
+                None
+            }
+            Space::Operation => {
+                decode(key, &body, codec::read_operation)?;
+                None
+            }
             Space::Request => {
                 decode(key, &body, codec::read_request)?;
                 None

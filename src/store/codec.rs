@@ -1,6 +1,6 @@
 //! How records become bytes: fixed fields first, little-endian, then what varies in length.
 
-use super::{CollectionRecord, ItemRecord, Tag, values};
+use super::{CollectionRecord, ItemRecord, ModelRecord, OperationRecord, Tag, values};
 use crate::domain::{ItemId, Label};
 
 /// Meta: the sequence number.
@@ -74,6 +74,24 @@ pub(crate) fn collection(record: &CollectionRecord) -> Vec<u8> {
 }
 
 pub(crate) fn read_collection(bytes: &[u8]) -> Result<CollectionRecord, String> {
+    serde_json::from_slice(bytes).map_err(|e| e.to_string())
+}
+
+/// A model, as JSON, like a collection.
+pub(crate) fn model(record: &ModelRecord) -> Vec<u8> {
+    serde_json::to_vec(record).unwrap_or_default()
+}
+
+pub(crate) fn read_model(bytes: &[u8]) -> Result<ModelRecord, String> {
+    serde_json::from_slice(bytes).map_err(|e| e.to_string())
+}
+
+/// An operation, as JSON, like a collection.
+pub(crate) fn operation(record: &OperationRecord) -> Vec<u8> {
+    serde_json::to_vec(record).unwrap_or_default()
+}
+
+pub(crate) fn read_operation(bytes: &[u8]) -> Result<OperationRecord, String> {
     serde_json::from_slice(bytes).map_err(|e| e.to_string())
 }
 

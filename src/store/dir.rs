@@ -5,6 +5,8 @@
 //! FORMAT     what this directory is
 //! highwater  how far the store had come
 //! db/        sled's files
+//! models/    weights files
+//! scratch/   what need not outlive the process
 //! set-aside/ snapshots that could not be read
 //! ```
 
@@ -58,6 +60,22 @@ impl Dir {
         self.path.join("highwater")
     }
 
+    /// Where models lie.
+    pub(crate) fn models(&self) -> PathBuf {
+        self.path.join("models")
+    }
+
+    /// Where long work puts its files.
+    pub(crate) fn scratch(&self) -> PathBuf {
+        self.path.join("scratch")
+    }
+
+    /// Makes the directory of the models, for good.
+    pub(crate) fn make_models(&self) -> Result<(), Error> {
+        make(&self.models())?;
+        sync(&self.path)
+    }
+
     /// Moves sled's snapshots out of its way; it then reads its whole log. Answers how many.
     pub(crate) fn set_snapshots_aside(&self) -> Result<usize, Error> {
         let aside = self.path.join("set-aside");
@@ -105,7 +123,7 @@ impl Dir {
     }
 }
 
-fn make(path: &Path) -> Result<(), Error> {
+pub(super) fn make(path: &Path) -> Result<(), Error> {
     if path.is_dir() {
         return Ok(());
     }
@@ -160,7 +178,7 @@ fn remove_unfinished_snapshots(db: &Path) -> Result<(), Error> {
 
 /// The files of a directory with their names, without those of its directories; none where
 /// there is no directory.
-fn files(dir: &Path) -> Result<Vec<(PathBuf, String)>, Error> {
+pub(super) fn files(dir: &Path) -> Result<Vec<(PathBuf, String)>, Error> {
     let io = || Error::io(dir.display().to_string());
     let entries = match fs::read_dir(dir) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -184,7 +202,7 @@ fn sync_files(dir: &Path) -> Result<(), Error> {
     sync(dir)
 }
 
-fn sync(path: &Path) -> Result<(), Error> {
+pub(super) fn sync(path: &Path) -> Result<(), Error> {
     File::open(path)
         .and_then(|file| file.sync_all())
         .map_err(Error::io(format!("sync {}", path.display())))

@@ -35,11 +35,15 @@ pub(crate) enum Space {
     RequestTime = 13,
     /// Pieces of records too large for one value, by the length of the key, the key and a number.
     Chunk = 14,
+    /// Models, by version.
+    Model = 15,
+    /// Operations, by name.
+    Operation = 16,
 }
 
 impl Space {
     /// All of them, in the order of their keys.
-    pub(crate) const ALL: [Self; 14] = [
+    pub(crate) const ALL: [Self; 16] = [
         Self::Meta,
         Self::Migration,
         Self::Collection,
@@ -54,6 +58,8 @@ impl Space {
         Self::Request,
         Self::RequestTime,
         Self::Chunk,
+        Self::Model,
+        Self::Operation,
     ];
 
     /// The spaces whose keys go on with the number of a collection: what a purge removes.
@@ -77,7 +83,13 @@ impl Space {
     pub(crate) fn chunked(self) -> bool {
         matches!(
             self,
-            Self::Collection | Self::Item | Self::Image | Self::SegmentBody | Self::Request
+            Self::Collection
+                | Self::Item
+                | Self::Image
+                | Self::SegmentBody
+                | Self::Request
+                | Self::Model
+                | Self::Operation
         )
     }
 
@@ -98,6 +110,8 @@ impl Space {
             Self::Request => "request",
             Self::RequestTime => "request time",
             Self::Chunk => "chunk",
+            Self::Model => "model",
+            Self::Operation => "operation",
         }
     }
 }
@@ -183,7 +197,9 @@ pub(crate) fn describe(key: &[u8]) -> String {
     let name = space.name();
     let part = |at: usize| number_at_or_zero(key, at);
     match space {
-        Space::Meta | Space::Request => format!("{name} \"{}\"", text(&key[1..])),
+        Space::Meta | Space::Request | Space::Model | Space::Operation => {
+            format!("{name} \"{}\"", text(&key[1..]))
+        }
         Space::Migration | Space::Collection | Space::Dropped => format!("{name} {}", part(1)),
         Space::Item => format!(
             "{name} \"{}\" of collection {}",

@@ -5,6 +5,8 @@
 //!
 //! - `open`, `commit`, `read`: the [`Store`]: who may write, and what a commit waits for.
 //! - `segments`, `purge`: records that go piece by piece.
+//! - `models`: files beside the database, and the records that name them.
+//! - `operations`: what runs long, and the place where it works.
 //! - `check`: reads everything.
 //! - `migrations`: brings an older directory up to date; the steps stand in `migrations/`.
 //! - `records`, `batch`, `error`: what callers see.
@@ -32,7 +34,9 @@ mod frame;
 mod highwater;
 mod keys;
 mod migrations;
+mod models;
 mod open;
+mod operations;
 mod purge;
 mod read;
 mod records;
@@ -46,4 +50,4 @@ pub use check::Report;
 pub use error::Error;
 pub use highwater::Mark;
 pub use open::{Options, Store};
-pub use records::{CollectionRecord, ItemRecord, Tag};
+pub use records::{CollectionRecord, ItemRecord, ModelRecord, OperationRecord, Tag};

@@ -28,6 +28,42 @@ pub struct CollectionRecord {
     pub created_ms: u64,
 }
 
+/// A model that is kept: what is known of it without its file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelRecord {
+    /// Its card's name and a hash of its weights.
+    pub version: String,
+    /// Its card's name.
+    pub name: String,
+    /// The family of networks it belongs to.
+    pub architecture: String,
+    /// Components of its vectors.
+    pub dim: u32,
+    /// Bytes of its file.
+    pub bytes: u64,
+    /// BLAKE3 of its file, in hexadecimal.
+    pub hash: String,
+    /// Its card, as JSON text.
+    pub card: String,
+    /// Milliseconds since 1970.
+    pub imported_ms: u64,
+}
+
+/// Something that runs long. What its JSON means is known to who runs it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OperationRecord {
+    /// Its name, never used again.
+    pub name: String,
+    /// What is to be done.
+    pub task: serde_json::Value,
+    /// How it ended; none while it is under way.
+    pub end: Option<serde_json::Value>,
+    /// Milliseconds since 1970.
+    pub created_ms: u64,
+    /// Milliseconds since 1970.
+    pub ended_ms: Option<u64>,
+}
+
 /// An item without its id and vector.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ItemRecord {

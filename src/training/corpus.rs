@@ -72,52 +72,64 @@ impl Corpus {
         memory: usize,
     ) -> Result<Self, TrainError> {
         let folder = Folder::open_whole(folder)?;
-        let sources = folder.classes().iter().map(|class| {
-            let files = class.images.iter().cloned().map(Source::File);
-            (class.label.clone(), files.collect())
-        });
+        let sources = folder
+            .classes()
+            .iter()
+            .map(|class| (class.label.clone(), class.images.clone()));
         let mut sources: Vec<_> = sources.collect();
         // Images in the folder itself have no label: each stands for itself.
         let lone = folder.files().take_while(|file| file.label.is_empty());
-        sources.extend(lone.map(|file| (file.id, vec![Source::File(file.path)])));
+        sources.extend(lone.map(|file| (file.id, vec![file.path])));
         Self::read(sources, plan, limits, memory)
     }
 
-    /// Classes of image files that are in memory.
-    ///
-    /// # Errors
-    /// An image that is refused.
-    pub fn of_files(
-        classes: Vec<(String, Vec<Vec<u8>>)>,
+    /// Classes of pictures that are in memory, by label.
+    #[must_use]
+    pub fn of_drawings(
+        classes: Vec<(String, Vec<Drawing>)>,
         plan: Plan,
         limits: ImageLimits,
-    ) -> Result<Self, TrainError> {
-        let sources = classes.into_iter().map(|(label, files)| {
-            let files = files.into_iter().map(Source::Bytes);
-            (label, files.collect())
-        });
-        Self::read(sources.collect(), plan, limits, usize::MAX)
+    ) -> Self {
+        let mut hasher = blake3::Hasher::new();
+        let class = |(label, drawings): (String, Vec<Drawing>)| {
+            hasher.update(label.as_bytes());
+            for drawing in &drawings {
+                hasher.update(&bytes_of(drawing));
+            }
+            Class {
+                label,
+                pictures: drawings.into_iter().map(Picture::Kept).collect(),
+            }
+        };
+        let classes = classes.into_iter().map(class).collect();
+        Self {
+            classes,
+            plan,
+            limits,
+            fingerprint: hasher.finalize().to_hex()[..16].to_owned(),
+        }
     }
 
     fn read(
-        sources: Vec<(String, Vec<Source>)>,
+        sources: Vec<(String, Vec<PathBuf>)>,
         plan: Plan,
         limits: ImageLimits,
         memory: usize,
     ) -> Result<Self, TrainError> {
         let kept = AtomicUsize::new(0);
-        let read = |(label, sources): (String, Vec<Source>)| {
+        let read = |(label, sources): (String, Vec<PathBuf>)| {
             let mut hasher = blake3::Hasher::new();
             hasher.update(label.as_bytes());
             let mut pictures = Vec::with_capacity(sources.len());
-            for (i, source) in sources.into_iter().enumerate() {
-                let drawing = source.drawing(&label, i, &plan, &limits)?;
-                let bytes: Vec<u8> = drawing.iter().flat_map(|v| v.to_le_bytes()).collect();
+            for path in sources {
+                let drawing = read_drawing(&path, &plan, &limits)?;
+                let bytes = bytes_of(&drawing);
                 hasher.update(&bytes);
                 let full = kept.fetch_add(bytes.len(), Ordering::Relaxed) + bytes.len() > memory;
-                pictures.push(match source {
-                    Source::File(path) if full => Picture::File(path),
-                    _ => Picture::Kept(drawing),
+                pictures.push(if full {
+                    Picture::File(path)
+                } else {
+                    Picture::Kept(drawing)
                 });
             }
             let class = Class { label, pictures };
@@ -158,9 +170,7 @@ impl Corpus {
     pub fn drawing(&self, picture: &Picture) -> Result<Drawing, TrainError> {
         match picture {
             Picture::Kept(drawing) => Ok(Arc::clone(drawing)),
-            Picture::File(path) => {
-                Source::File(path.clone()).drawing("", 0, &self.plan, &self.limits)
-            }
+            Picture::File(path) => read_drawing(path, &self.plan, &self.limits),
         }
     }
 
@@ -221,33 +231,15 @@ impl Corpus {
     }
 }
 
-enum Source {
-    File(PathBuf),
-    Bytes(Vec<u8>),
+fn read_drawing(path: &Path, plan: &Plan, limits: &ImageLimits) -> Result<Drawing, TrainError> {
+    let bytes = std::fs::read(path).map_err(|e| TrainError::io(path, e))?;
+    let raster = Raster::read(&bytes, plan, limits);
+    let raster = raster.map_err(|e| TrainError::Data(format!("{}: {e}", path.display())))?;
+    Ok(drawing(&raster))
 }
 
-impl Source {
-    fn drawing(
-        &self,
-        label: &str,
-        nth: usize,
-        plan: &Plan,
-        limits: &ImageLimits,
-    ) -> Result<Drawing, TrainError> {
-        let (raster, name) = match self {
-            Self::File(path) => {
-                let bytes = std::fs::read(path).map_err(|e| TrainError::io(path, e))?;
-                let name = path.display().to_string();
-                (Raster::read(&bytes, plan, limits), name)
-            }
-            Self::Bytes(bytes) => {
-                let name = format!("image {nth} of {label}");
-                (Raster::read(bytes, plan, limits), name)
-            }
-        };
-        let raster = raster.map_err(|e| TrainError::Data(format!("{name}: {e}")))?;
-        Ok(drawing(&raster))
-    }
+fn bytes_of(drawing: &Drawing) -> Vec<u8> {
+    drawing.iter().flat_map(|v| v.to_le_bytes()).collect()
 }
 
 /// Keeps a raster in half the memory: 158 MB for the 19,280 drawings of Omniglot's background.

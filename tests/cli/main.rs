@@ -8,6 +8,7 @@
 
 mod encoders;
 mod eval;
+mod models;
 #[path = "../support/mod.rs"]
 mod support;
 mod tour;
@@ -72,6 +73,8 @@ fn usage_and_exit_codes() {
         "train",
         "eval",
         "collection",
+        "model",
+        "operation",
         "import",
         "search",
         "classify",

@@ -12,6 +12,8 @@ mod collections;
 mod decisions;
 mod hostile;
 mod items;
+mod models;
+mod operations;
 mod refusals;
 mod search;
 mod semantics;

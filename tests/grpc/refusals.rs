@@ -94,16 +94,23 @@ async fn a_stream_that_outlives_the_server_is_told_so() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_collection_of_another_model_says_which_it_needs() {
-    let mut service = Service::start().await;
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/models/omniglot.safetensors");
+    let (mut weights, card) = Weights::parse(&std::fs::read(file).unwrap()).unwrap();
+    weights.bias[0] += 1.0;
+    let again = card.clone();
+    // Made in memory, it has no file that the directory could keep.
+    let encoder = Arc::new(Encoder::new(&weights, card).unwrap());
+    let pinned = encoder.version().to_owned();
+    let mut service = Service::of(Setup {
+        encoder,
+        ..Setup::default()
+    })
+    .await;
     service.images("glyphs").await;
     let item = image_item("a", "l", glyph(0, 0));
     service.put("glyphs", item.clone()).await.unwrap();
 
-    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/models/omniglot.safetensors");
-    let (mut weights, card) = Weights::parse(&std::fs::read(file).unwrap()).unwrap();
-    weights.bias[0] += 1.0;
-    let pinned = service.setup.encoder.version().to_owned();
-    service.setup.encoder = Arc::new(Encoder::new(&weights, card).unwrap());
+    service.setup.encoder = Encoder::bundled().unwrap();
     let loaded = service.setup.encoder.version().to_owned();
     assert_ne!(pinned, loaded);
     service.restart().await;
@@ -126,10 +133,18 @@ async fn a_collection_of_another_model_says_which_it_needs() {
         service.decisions().embed(embed).await.unwrap_err(),
     ];
     for status in refused {
-        assert_error(&status, Code::FailedPrecondition, "MODEL_MISMATCH", "");
+        assert_error(&status, Code::FailedPrecondition, "MODEL_UNUSABLE", "");
         let told = status.message();
-        assert!(told.contains(&pinned) && told.contains(&loaded), "{told}");
+        assert!(
+            told.contains(&pinned) && told.contains("twindex model import"),
+            "{told}"
+        );
     }
+    // The file makes it whole again.
+    let again = weights.to_file(&again).unwrap();
+    assert_eq!(service.import("", &again).await.unwrap().version, pinned);
+    let found = service.find(search(by_image(glyph(0, 0)))).await.unwrap();
+    assert_eq!(found[0].id, "a");
     // What is stored needs no model, and images that go nowhere no collection.
     assert_eq!(service.find(search(by_item("a"))).await.unwrap(), []);
     assert_eq!(

@@ -10,12 +10,14 @@ use tokio::task::JoinHandle;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
-use twindex::encoder::Encoder;
+use twindex::encoder::{Card, Encoder, Plan, Weights};
 use twindex::engine::{Engine, Options};
+use twindex::grpc::longrunning::operations_client::OperationsClient;
 use twindex::grpc::pb;
 use twindex::grpc::pb::collection_service_client::CollectionServiceClient;
 use twindex::grpc::pb::decision_service_client::DecisionServiceClient;
 use twindex::grpc::pb::item_service_client::ItemServiceClient;
+use twindex::grpc::pb::model_service_client::ModelServiceClient;
 use twindex::grpc::pb::search_service_client::SearchServiceClient;
 use twindex::grpc::{Server, ServerOptions};
 use twindex::training::glyphs::Alphabet;
@@ -133,6 +135,22 @@ impl Service {
         DecisionServiceClient::new(self.channel.clone())
     }
 
+    pub fn models(&self) -> ModelServiceClient<Channel> {
+        ModelServiceClient::new(self.channel.clone())
+    }
+
+    pub fn operations(&self) -> OperationsClient<Channel> {
+        OperationsClient::new(self.channel.clone())
+    }
+
+    /// Imports a weights file.
+    pub async fn import(&self, name: &str, file: &[u8]) -> Result<pb::Model, Status> {
+        let messages = import_messages(name, "", file);
+        let mut models = self.models();
+        let answer = models.import_model(tokio_stream::iter(messages)).await?;
+        Ok(answer.into_inner().model.unwrap())
+    }
+
     /// A collection of vectors.
     pub async fn vectors(&self, name: &str, dimension: u32, metric: pb::Metric) {
         let collection = pb::Collection {
@@ -206,9 +224,41 @@ impl Service {
     }
 }
 
+/// An import, in pieces of 10,000 bytes.
+pub fn import_messages(name: &str, request_id: &str, file: &[u8]) -> Vec<pb::ImportModelRequest> {
+    use pb::import_model_request::Content;
+    let header = Content::Header(pb::ImportModelHeader {
+        name: name.into(),
+        request_id: request_id.into(),
+    });
+    let pieces = file.chunks(10_000);
+    let pieces = pieces.map(|piece| Content::Data(Bytes::copy_from_slice(piece)));
+    let contents = std::iter::once(header).chain(pieces);
+    let message = |content| pb::ImportModelRequest {
+        content: Some(content),
+    };
+    contents.map(message).collect()
+}
+
+/// An untrained model that takes little time.
+pub fn weights(seed: u64, dim: usize) -> Weights {
+    let mut plan = Plan {
+        widths: [2, 3, 4],
+        ..Plan::default()
+    };
+    plan.dim = dim;
+    twindex::training::init::initial(plan, seed)
+}
+
+/// Its file.
+pub fn weights_file(name: &str, weights: &Weights) -> Vec<u8> {
+    weights.to_file(&Card::new(name, weights.plan)).unwrap()
+}
+
 pub fn vector(values: &[f32]) -> pb::Vector {
     pb::Vector {
         values: values.to_vec(),
+        ..Default::default()
     }
 }
 

@@ -141,7 +141,7 @@ fn tell(measured: Measured, shared: &Shared, setting: &Setting) -> Result<(), Cl
     let (encoder, out) = (setting.encoder, setting.out);
     let train = shared.trained_on.as_deref();
     let checked = train
-        .map(|train| leakage::Checked::new(train, files, encoder.limits(), out))
+        .map(|train| leakage::Checked::new(train, files, &encoder.limits(), out))
         .transpose()?;
     if let Some(checked) = &checked {
         checked.tell(&mut found);
@@ -156,7 +156,7 @@ fn tell(measured: Measured, shared: &Shared, setting: &Setting) -> Result<(), Cl
     found.row("seed", setting.seed.to_string());
     if let Some(file) = &shared.report {
         let warnings = leaky.iter().map(leakage::Checked::sentence).collect();
-        report(&found, warnings, setting).write(file, encoder.limits())?;
+        report(&found, warnings, setting).write(file, &encoder.limits())?;
     }
     if out.is_json() {
         out.json(&Value::Object(found.json))?;

@@ -15,6 +15,8 @@ fn a_flipped_bit_in_any_value_is_named() {
     batch.add_segment(1, 1);
     batch.add_segment(1, 2);
     batch.put_request(b"key", 5, b"answer");
+    batch.put_model(&model());
+    batch.put_operation(&operation());
     store.commit(batch).unwrap();
     assert!(store.check().unwrap().is_sound());
 

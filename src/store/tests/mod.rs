@@ -5,7 +5,7 @@ mod damage;
 mod failing;
 mod migrating;
 
-use super::{Batch, Error, ItemRecord, Options, Store, Tag};
+use super::{Batch, Error, ItemRecord, ModelRecord, OperationRecord, Options, Store, Tag};
 use crate::domain::{ItemId, Label, Payload};
 use std::path::Path;
 
@@ -33,6 +33,29 @@ fn item(seq: u64) -> ItemRecord {
         created_ms: 1,
         updated_ms: 2,
         model: None,
+    }
+}
+
+fn model() -> ModelRecord {
+    ModelRecord {
+        version: "m-00000001".into(),
+        name: "m".into(),
+        architecture: "a".into(),
+        dim: 4,
+        bytes: 7,
+        hash: blake3::hash(b"weights").to_hex().to_string(),
+        card: "{}".into(),
+        imported_ms: 1,
+    }
+}
+
+fn operation() -> OperationRecord {
+    OperationRecord {
+        name: "operations/1".into(),
+        task: serde_json::json!({"do": "something"}),
+        end: None,
+        created_ms: 1,
+        ended_ms: None,
     }
 }
 
