@@ -135,17 +135,16 @@ pub fn run(args: &Args, out: &Output) -> Result<(), CliError> {
 
 /// The recipe asked for, or the one that the images ask for.
 fn recipe(args: &Args, out: &Output) -> Result<Recipe, CliError> {
-    let mut recipe = match &args.recipe {
-        Some(name) => Recipe::find(name).map_err(|e| failure(&e))?,
-        None => {
-            let limits = crate::encoder::ImageLimits::default();
-            let (recipe, why) = guess::recipe_for(&args.data, &limits).map_err(|e| failure(&e))?;
-            out.note(&format!(
-                "recipe {}: {why}; --recipe chooses another",
-                recipe.name
-            ));
-            recipe
-        }
+    let mut recipe = if let Some(name) = &args.recipe {
+        Recipe::find(name).map_err(|e| failure(&e))?
+    } else {
+        let limits = crate::encoder::ImageLimits::default();
+        let (recipe, why) = guess::recipe_for(&args.data, &limits).map_err(|e| failure(&e))?;
+        out.note(&format!(
+            "recipe {}: {why}; --recipe chooses another",
+            recipe.name
+        ));
+        recipe
     };
     if let Some(objective) = args.objective {
         recipe.objective = objective;

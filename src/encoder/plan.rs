@@ -384,8 +384,8 @@ mod tests {
         for architecture in Architecture::ALL {
             for (side, input) in [(24, Input::Ink), (32, Input::Grey), (224, Input::Colour)] {
                 let plan = Plan {
-                    side,
                     input,
+                    side,
                     ..Plan::of(architecture)
                 };
                 plan.check().unwrap();

@@ -61,10 +61,10 @@ impl Tower {
                 None => x.apply_op1_no_bwd(layer)?,
             };
             values.push(Some(y));
-            for at in 0..=i {
-                let later = &self.layers[i + 1..];
+            let later = &self.layers[i + 1..];
+            for (at, value) in values.iter_mut().enumerate().take(i + 1) {
                 if !later.iter().any(|layer| layer.step.asks_for(at)) {
-                    values[at] = None;
+                    *value = None;
                 }
             }
         }

@@ -159,22 +159,21 @@ impl Engine {
     /// The recipe asked for; else that by which the collection's model was trained, if its
     /// card tells; else the usual one.
     fn recipe(&self, collection: &Collection, train: &Train) -> Result<Recipe, Error> {
-        let mut recipe = match &train.recipe {
-            Some(name) => Recipe::named(name).ok_or_else(|| {
+        let mut recipe = if let Some(name) = &train.recipe {
+            Recipe::named(name).ok_or_else(|| {
                 let known: Vec<String> = Recipe::all().into_iter().map(|r| r.name).collect();
                 Invalid::new("recipe", name.as_str(), known.join(", "))
-            })?,
-            None => {
-                let version = collection.record().model.as_deref().unwrap_or_default();
-                let models = &self.inner.models;
-                let record = match (models.own(version), models.kept(version)) {
-                    (Some(own), _) => Some(own.record.clone()),
-                    (None, kept) => kept.map(|kept| kept.record.clone()),
-                };
-                let card = record.and_then(|record| Card::parse(&record.card).ok());
-                let recipe = card.and_then(|c| serde_json::from_value(c.training.recipe).ok());
-                recipe.unwrap_or_default()
-            }
+            })?
+        } else {
+            let version = collection.record().model.as_deref().unwrap_or_default();
+            let models = &self.inner.models;
+            let record = match (models.own(version), models.kept(version)) {
+                (Some(own), _) => Some(own.record.clone()),
+                (None, kept) => kept.map(|kept| kept.record.clone()),
+            };
+            let card = record.and_then(|record| Card::parse(&record.card).ok());
+            let recipe = card.and_then(|c| serde_json::from_value(c.training.recipe).ok());
+            recipe.unwrap_or_default()
         };
         if let Some(objective) = &train.loss {
             let parsed: Result<Objective, String> = objective.parse();

@@ -106,7 +106,7 @@ pub fn write(path: &Path, kept: &Kept, position: &Position) -> Result<(), TrainE
 ///
 /// # Errors
 /// Unreadable, broken, or of another training.
-pub fn read(path: &Path, training: &str, kept: Kept) -> Result<Option<Position>, TrainError> {
+pub fn read(path: &Path, training: &str, kept: &mut Kept) -> Result<Option<Position>, TrainError> {
     let broken = |was: String| TrainError::Checkpoint {
         path: path.to_owned(),
         was,

@@ -179,7 +179,7 @@ impl Corpus {
     /// # Errors
     /// As [`Corpus::drawing`].
     pub fn prepared(&self, picture: &Picture) -> Result<Prepared, TrainError> {
-        let image = plain(&*self.drawing(picture)?, &self.plan, 0);
+        let image = plain(&self.drawing(picture)?, &self.plan, 0);
         Ok(Prepared(image.into_boxed_slice()))
     }
 

@@ -61,8 +61,9 @@ fn look(file: &[u8], limits: &ImageLimits) -> Result<Look, crate::encoder::Image
     let (places, _) = raster.as_slice().as_chunks::<3>();
     let side = 2 * plan.side;
     let grey = |p: &[f32; 3]| (p[0] + p[1] + p[2]) / 3.0;
-    let edge =
-        |i: usize| i < side || i >= side * (side - 1) || i % side == 0 || (i + 1) % side == 0;
+    let edge = |i: usize| {
+        i < side || i >= side * (side - 1) || i.is_multiple_of(side) || (i + 1).is_multiple_of(side)
+    };
     let on_edge = places.iter().enumerate().filter(|(i, _)| edge(*i));
     let mut border: Vec<f32> = on_edge.map(|(_, p)| grey(p)).collect();
     border.sort_by(f32::total_cmp);
@@ -94,7 +95,7 @@ mod tests {
                 let folder = dir.path().join(format!("{kind}/{n}"));
                 std::fs::create_dir_all(&folder).unwrap();
                 let file = folder.join("1.png");
-                let wave = |x: u32, y: u32| ((x * (3 + n) + y * y / 7) % 256) as u8;
+                let wave = |x: u32, y: u32| (x * (3 + n) + y * y / 7).to_le_bytes()[0];
                 match save {
                     0 => alphabet.draw(n as usize, 1).save(file).unwrap(),
                     1 => GrayImage::from_fn(92, 112, |x, y| Luma([wave(x, y)]))

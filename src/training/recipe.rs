@@ -143,7 +143,7 @@ impl Recipe {
             let was = format!("rate: {}", self.rate);
             return Err(refuse(was, "above 0 up to 1 is allowed".into()));
         }
-        if !(self.clip > 0.0) {
+        if self.clip.is_nan() || self.clip <= 0.0 {
             let was = format!("clip: {}", self.clip);
             return Err(refuse(was, "above 0 is allowed".into()));
         }
@@ -194,7 +194,7 @@ fn refuse(was: String, allowed: String) -> TrainError {
     TrainError::Option {
         field: "recipe",
         was,
-        allowed: allowed.into(),
+        allowed,
     }
 }
 

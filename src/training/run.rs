@@ -96,7 +96,7 @@ impl<'a> Run<'a> {
         if options.resume {
             let path = checkpoint::path_for(&options.out);
             let training = run.position.training.clone();
-            if let Some(position) = checkpoint::read(&path, &training, run.kept())? {
+            if let Some(position) = checkpoint::read(&path, &training, &mut run.kept())? {
                 run.position = position;
             }
         }
@@ -224,9 +224,10 @@ impl<'a> Run<'a> {
 
     /// Looks how it does, and answers whether it should stop.
     fn stand(&mut self) -> Result<bool, TrainError> {
-        let weights = match self.options.recipe.average > 0.0 {
-            true => self.average.clone(),
-            false => self.learner.net.weights()?,
+        let weights = if self.options.recipe.average > 0.0 {
+            self.average.clone()
+        } else {
+            self.learner.net.weights()?
         };
         let held_out = try_on(&weights, self.held_out, self.options.seed)?;
         let at = &mut self.position;

@@ -1,6 +1,10 @@
 //! Losses that ask two views of one image to agree, without labels.
 //!
 //! `a` and `b` are `[n, d]`: the `i`-th rows are views of the `i`-th image.
+#![expect(
+    clippy::many_single_char_names,
+    reason = "formulas as they are written"
+)]
 
 use super::softmax::logits;
 use candle_core::{D, Device, Result, Tensor};

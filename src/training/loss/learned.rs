@@ -68,7 +68,7 @@ pub fn weighted_l1(z: &Tensor, labels: &[u32], head: &Tensor) -> Result<Tensor> 
     let claims = claims.broadcast_add(&head.narrow(0, d, 1)?)?;
     // softplus(-s x), the cross-entropy: x for genuine pairs, -x for impostors.
     let signs: Vec<f32> = chosen.iter().map(|(_, sign)| *sign).collect();
-    let count = |sign: f32| signs.iter().filter(|s| **s == sign).count();
+    let count = |sign: f32| signs.iter().filter(|s| **s * sign > 0.0).count();
     let (of_genuine, of_impostors) = (share(2 * count(1.0)), share(2 * count(-1.0)));
     let weigh = |s: &f32| if *s > 0.0 { of_genuine } else { of_impostors };
     let weights: Vec<f32> = signs.iter().map(weigh).collect();
