@@ -5,7 +5,9 @@ use image::codecs::png::PngEncoder;
 use image::metadata::Orientation;
 use image::{DynamicImage, GrayImage, ImageEncoder, ImageFormat, Luma, Rgba, RgbaImage};
 use std::io::Cursor;
-use twindex::encoder::{Encoder, Error, ImageError, ImageLimits, Plan, Prepared, Weights};
+use twindex::encoder::{
+    Architecture, Encoder, Error, ImageError, ImageLimits, Input, Plan, Prepared, Weights,
+};
 
 fn png(picture: &DynamicImage) -> Vec<u8> {
     let mut file = Vec::new();
@@ -150,6 +152,75 @@ fn every_kind_of_pixel_is_read() {
     ];
     for (kind, picture) in kinds {
         assert!(near(&prepare(&png(&picture)), &expected, 1e-4), "{kind}");
+    }
+}
+
+#[test]
+fn portable_maps_are_read_like_any_other_file() {
+    let picture = DynamicImage::from(glyph());
+    let expected = prepare(&png(&picture));
+    let (width, height) = (picture.width(), picture.height());
+    let grey = picture.to_luma8().into_raw();
+    let colour = picture.to_rgb8().into_raw();
+    let binary = |magic: &str, pixels: &[u8]| {
+        let header = format!("{magic}\n# a comment\n{width} {height}\n255\n");
+        [header.as_bytes(), pixels].concat()
+    };
+    let words: Vec<String> = grey.iter().map(u8::to_string).collect();
+    let plain = format!("P2 {width} {height} 255\n{}\n", words.join(" "));
+    for file in [
+        binary("P5", &grey),
+        binary("P6", &colour),
+        plain.into_bytes(),
+    ] {
+        assert!(near(&prepare(&file), &expected, 1e-6));
+        for cut in (0..file.len()).step_by(97) {
+            let _ = Encoder::bundled().unwrap().prepare(&file[..cut]);
+        }
+    }
+    let huge = refuse(b"P5 60000 60000 255\n\x00");
+    assert!(matches!(huge, ImageError::TooManyPixels { .. }), "{huge}");
+    assert!(matches!(
+        refuse(b"P5 8 8 255\n\x00"),
+        ImageError::Corrupt(_)
+    ));
+    assert!(matches!(refuse(b"P7 8 8"), ImageError::Unsupported { .. }));
+}
+
+#[test]
+fn towers_of_every_kind_embed_alike_alone_and_together() {
+    let colours = |n: u8| {
+        let pixel = |x: u32, y: u32| image::Rgb([(x * 5) as u8, (y * 3) as u8 ^ n, n * 40]);
+        png(&image::RgbImage::from_fn(50, 40, pixel).into())
+    };
+    for architecture in Architecture::ALL {
+        for (input, side) in [(Input::Ink, 24), (Input::Grey, 32), (Input::Colour, 120)] {
+            let plan = Plan {
+                widths: [4, 5, 6],
+                dim: 16,
+                input,
+                side,
+                ..Plan::of(architecture)
+            };
+            let weights = twindex::training::init::initial(plan, 3);
+            let card = twindex::encoder::Card::new("some", plan);
+            let encoder = Encoder::from_bytes(&weights.to_file(&card).unwrap()).unwrap();
+            assert_eq!(encoder.card().plan, plan);
+            let images: Vec<Prepared> = (0..5)
+                .map(|n| encoder.prepare(&colours(n)).unwrap())
+                .collect();
+            assert!(images.iter().all(|i| i.as_slice().len() == plan.pixels()));
+            let together = encoder.embed(&images).unwrap();
+            assert_ne!(together[0], together[1]);
+            for (image, embedding) in images.iter().zip(&together) {
+                let alone = encoder.embed(std::slice::from_ref(image)).unwrap();
+                assert_eq!(&alone[0], embedding);
+            }
+            if plan.pixels() != 32 * 32 {
+                let refused = Encoder::bundled().unwrap().embed(&images).unwrap_err();
+                assert!(refused.to_string().contains("another model"), "{refused}");
+            }
+        }
     }
 }
 

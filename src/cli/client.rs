@@ -31,7 +31,7 @@ pub struct ServerArgs {
 #[derive(Debug, Clone, clap::Args)]
 #[group(required = true, multiple = false)]
 pub struct ProbeArgs {
-    /// An image file, PNG or JPEG
+    /// An image file, PNG, JPEG or PNM
     #[arg(long, value_name = "FILE")]
     pub image: Option<PathBuf>,
     /// A vector, as numbers with commas between

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 /// Options of `embed`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
-    /// Image files, PNG or JPEG
+    /// Image files, PNG, JPEG or PNM
     #[arg(required = true)]
     images: Vec<PathBuf>,
     /// The collection whose encoder is used; the server's own if not given

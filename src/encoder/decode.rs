@@ -1,7 +1,7 @@
 //! From a file's bytes to pixels, within limits.
 
 use super::ImageError;
-use image::codecs::{jpeg::JpegDecoder, png::PngDecoder};
+use image::codecs::{jpeg::JpegDecoder, png::PngDecoder, pnm::PnmDecoder};
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, Limits};
 use std::io::Cursor;
@@ -45,7 +45,7 @@ pub(super) struct Picture {
     pub orientation: Orientation,
 }
 
-/// Decodes a PNG or JPEG file and hands the picture to `then`.
+/// Decodes a PNG, JPEG or PNM file and hands the picture to `then`.
 ///
 /// A panic inside a decoder is contained and reported as [`ImageError::Corrupt`].
 pub(super) fn decode<R>(
@@ -80,11 +80,19 @@ pub(super) fn decode<R>(
                 limits,
                 then,
             )
+        } else if is_pnm(file) {
+            let decoder = PnmDecoder::new(Cursor::new(file)).map_err(corrupt)?;
+            pixels(decoder, limits, then)
         } else {
             Err(ImageError::Unsupported { begins: hex(file) })
         }
     }))
     .unwrap_or_else(|_| Err(ImageError::Corrupt("the decoder gave up".into())))
+}
+
+/// Whether it begins as portable bit, grey and pixel maps do (Netpbm): `P1` to `P6`, and space.
+fn is_pnm(file: &[u8]) -> bool {
+    matches!(file, [b'P', b'1'..=b'6', space, ..] if space.is_ascii_whitespace())
 }
 
 fn pixels<R>(

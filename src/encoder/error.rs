@@ -49,7 +49,7 @@ pub enum Error {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ImageError {
     /// No bytes at all.
-    #[error("image: 0 bytes; a PNG or JPEG file is needed")]
+    #[error("image: 0 bytes; a PNG, JPEG or PNM file is needed")]
     Empty,
     /// The file is too large.
     #[error("image: {bytes} bytes; at most {limit} bytes are allowed")]
@@ -79,7 +79,7 @@ pub enum ImageError {
         /// The first bytes, in hexadecimal.
         begins: String,
     },
-    /// Begins like a PNG or JPEG file, but cannot be decoded.
+    /// Begins like a PNG, JPEG or PNM file, but cannot be decoded.
     #[error("image: cannot be decoded: {0}")]
     Corrupt(String),
 }

@@ -21,7 +21,7 @@ impl Look {
     /// Rows and columns of its ink.
     pub const SIDE: usize = 32;
 
-    /// Decodes a PNG or JPEG file.
+    /// Decodes a PNG, JPEG or PNM file.
     ///
     /// # Errors
     /// Not an image, or beyond the limits.
@@ -49,7 +49,7 @@ impl Look {
     }
 }
 
-/// A small copy of a PNG or JPEG file, upright and on white, as a PNG file; no side is longer
+/// A small copy of a PNG, JPEG or PNM file, upright and on white, as a PNG file; no side is longer
 /// than `side` pixels, and nothing is enlarged.
 ///
 /// # Errors

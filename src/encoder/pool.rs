@@ -98,7 +98,7 @@ impl Pool {
         }
     }
 
-    /// Embeds a PNG or JPEG file; waits while the queue is full.
+    /// Embeds a PNG, JPEG or PNM file; waits while the queue is full.
     ///
     /// # Errors
     /// The image was refused, the pool is closed, or the encoder failed.
@@ -110,7 +110,7 @@ impl Pool {
         self.enqueue(encoder, image, place).await
     }
 
-    /// Embeds a PNG or JPEG file; does not wait for room.
+    /// Embeds a PNG, JPEG or PNM file; does not wait for room.
     ///
     /// # Errors
     /// As [`Pool::embed`], and [`PoolError::Busy`] when the queue is full.

@@ -16,7 +16,7 @@ pub enum DataError {
         source: std::io::Error,
     },
     /// There is no image in it.
-    #[error("{0} holds no images: PNG or JPEG files in a folder for each label are expected")]
+    #[error("{0} holds no images: PNG, JPEG or PNM files in a folder for each label are expected")]
     Empty(PathBuf),
     /// Something in it cannot be used, and all of it was asked for.
     #[error("{}: {}", .0.path, .0.why)]
@@ -63,7 +63,7 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// Lists the PNG and JPEG files below `dir`, hidden ones aside.
+    /// Lists the PNG, JPEG and PNM files below `dir`, hidden ones aside.
     ///
     /// # Errors
     /// The folder itself cannot be read, or there is no image at all.
@@ -155,7 +155,7 @@ fn file(label: &str, path: &Path) -> File {
 }
 
 fn is_image(path: &Path) -> bool {
-    let known = ["png", "jpg", "jpeg"];
+    let known = ["png", "jpg", "jpeg", "pgm", "ppm", "pbm", "pnm"];
     path.extension()
         .is_some_and(|e| known.iter().any(|k| e.eq_ignore_ascii_case(k)))
 }
