@@ -47,7 +47,9 @@ pub(super) fn operation(operation: Operation) -> lro::Operation {
         End::Trained(trained) => {
             operation::Result::Response(any("TrainModelResponse", &response(*trained)))
         }
-        End::Failed(cause, why) => operation::Result::Error(status::to_proto(&failure(cause, why))),
+        End::Failed(cause, why) => {
+            operation::Result::Error(status::to_proto(&failure(&operation.name, cause, why)))
+        }
     });
     lro::Operation {
         name: operation.name,
@@ -69,11 +71,11 @@ fn response(trained: Trained) -> pb::TrainModelResponse {
     }
 }
 
-fn failure(cause: Cause, why: String) -> Status {
+fn failure(name: &str, cause: Cause, why: String) -> Status {
     let (code, reason) = match cause {
         Cause::Cancelled => (Code::Cancelled, "OPERATION_CANCELLED"),
         Cause::Aborted => (Code::Aborted, "OPERATION_ABORTED"),
-        Cause::Unfit => (Code::FailedPrecondition, "OPERATION_UNFIT"),
+        Cause::Unfit => return status::precondition("OPERATION_UNFIT", name, &why),
         Cause::Internal => (Code::Internal, "INTERNAL"),
     };
     status::plain(code, reason, why)

@@ -49,7 +49,8 @@ fn about(code: Code, reason: &str, resource: Resource, name: &str, message: &str
     Status::with_error_details(code, message, details)
 }
 
-fn precondition(reason: &str, subject: &str, message: &str) -> Status {
+/// What the server's state forbids.
+pub(super) fn precondition(reason: &str, subject: &str, message: &str) -> Status {
     let mut details = ErrorDetails::with_error_info(reason, DOMAIN, []);
     let violation = PreconditionViolation::new(reason, subject, message);
     details.set_precondition_failure(vec![violation]);

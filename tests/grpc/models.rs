@@ -443,23 +443,33 @@ async fn an_import_is_a_header_and_then_data() {
     );
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_silent_import_gives_up_its_place() {
-    let service = Service::of(limited(Limits {
-        max_transfers: 1,
-        import_patience_ms: 500,
-        ..Limits::default()
-    }))
-    .await;
-    let file = weights_file("m", &weights(1, 5));
+/// Begins an import that ends when what is answered is dropped.
+async fn begin(
+    service: &Service,
+    file: &[u8],
+) -> (
+    tokio::sync::mpsc::Sender<pb::ImportModelRequest>,
+    tokio::task::JoinHandle<Result<tonic::Response<pb::ImportModelResponse>, Status>>,
+) {
     let (sender, messages) = tokio::sync::mpsc::channel(8);
     for message in import_messages("", "", &file[..10]) {
         sender.send(message).await.unwrap();
     }
     let mut models = service.models();
-    let silent =
-        tokio::spawn(async move { models.import_model(ReceiverStream::new(messages)).await });
-    // One at a time, as this server is set up.
+    let import = async move { models.import_model(ReceiverStream::new(messages)).await };
+    (sender, tokio::spawn(import))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_so_many_imports_are_under_way() {
+    let service = Service::of(limited(Limits {
+        max_transfers: 1,
+        ..Limits::default()
+    }))
+    .await;
+    let file = weights_file("m", &weights(1, 5));
+    let (sender, open) = begin(&service, &file).await;
+    // Until the first has come.
     let status = loop {
         match service.import("", &file).await {
             Err(status) => break status,
@@ -467,10 +477,28 @@ async fn a_silent_import_gives_up_its_place() {
         }
     };
     assert_error(&status, Code::ResourceExhausted, "OVERLOADED", "");
+    drop(sender);
+    let status = open.await.unwrap().unwrap_err();
+    assert_error(&status, Code::InvalidArgument, "MODEL_INVALID", "data");
+    service.import("", &file).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_silent_import_is_not_waited_for() {
+    let service = Service::of(limited(Limits {
+        max_transfers: 1,
+        import_patience_ms: 100,
+        ..Limits::default()
+    }))
+    .await;
+    let file = weights_file("m", &weights(1, 5));
+    let (sender, silent) = begin(&service, &file).await;
     let status = silent.await.unwrap().unwrap_err();
     assert_error(&status, Code::DeadlineExceeded, "IMPORT_STALLED", "");
     drop(sender);
-    service.import("", &file).await.unwrap();
+    // Its place is free: this asks for one, and for nothing that takes time.
+    let own = service.setup.encoder.version();
+    assert!(!export(&service, own).await.unwrap().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]

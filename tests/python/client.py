@@ -16,14 +16,15 @@ import grpc
 def stubs(protos):
     """Compiles the contract, as any client would."""
     out = tempfile.mkdtemp()
-    files = [*protos.glob("twindex/v1/*.proto"), protos / "google/rpc/status.proto"]
+    google = [protos / "google/rpc/status.proto", protos / "google/longrunning/operations.proto"]
+    files = [*protos.glob("twindex/v1/*.proto"), *google]
     subprocess.run(
         [sys.executable, "-m", "grpc_tools.protoc", f"-I{protos}", f"--python_out={out}",
          f"--grpc_python_out={out}", *map(str, files)],
         check=True,
     )
     sys.path.insert(0, out)
-    # `google` is a namespace package: let it find the compiled `google.rpc` too.
+    # `google` is a namespace package: let it find what was compiled of it, too.
     import google
 
     google.__path__.append(f"{out}/google")
@@ -67,6 +68,21 @@ def by_stubs(channel, images):
     named = decisions_grpc.DecisionServiceStub(channel).Classify(
         decisions.ClassifyRequest(collection="py", probe=types.Probe(item_id=images[1].name)))
     assert not named.unknown and named.label == images[1].name.split("-")[0], named
+
+    from google.longrunning import operations_pb2 as operations
+    from google.longrunning import operations_pb2_grpc as operations_grpc
+    from twindex.v1 import model_service_pb2 as models
+    from twindex.v1 import model_service_pb2_grpc as models_grpc
+
+    model_stub = models_grpc.ModelServiceStub(channel)
+    listed = model_stub.ListModels(models.ListModelsRequest()).models
+    assert [m.version for m in listed if m.default] == [created.collection.model_version], listed
+    operation_stub = operations_grpc.OperationsStub(channel)
+    training = model_stub.TrainModel(models.TrainModelRequest(collection="py", name="own", steps=1))
+    ended = operation_stub.WaitOperation(operations.WaitOperationRequest(name=training.name))
+    made = models.TrainModelResponse()
+    assert ended.done and ended.response.Unpack(made), ended
+    assert made.model_version.startswith("own-") and made.steps == 1, made
 
     try:
         item_stub.GetItem(items.GetItemRequest(collection="py", id="x" * 257))
@@ -126,8 +142,8 @@ def by_reflection(channel, images):
 
     database = ProtoReflectionDescriptorDatabase(channel)
     services = set(database.get_services())
-    ours = {f"twindex.v1.{s}Service" for s in ("Collection", "Item", "Search", "Decision")}
-    assert ours < services, services
+    ours = {f"twindex.v1.{s}Service" for s in ("Collection", "Item", "Search", "Decision", "Model")}
+    assert ours | {"google.longrunning.Operations"} < services, services
     method = DescriptorPool(database).FindServiceByName("twindex.v1.SearchService").methods_by_name["Search"]
     request = GetMessageClass(method.input_type)()
     request.collection, request.k = "py", 2
