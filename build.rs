@@ -3,7 +3,7 @@
 use std::{env, error::Error, fs, path::PathBuf};
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let services = ["collection", "item", "search", "decision"];
+    let services = ["collection", "item", "search", "decision", "calibration"];
     let files = services.map(|s| format!("proto/twindex/v1/{s}_service.proto"));
     println!("cargo:rerun-if-changed=proto");
 

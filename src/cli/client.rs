@@ -2,6 +2,7 @@
 
 use super::error::CliError;
 use crate::grpc::{MAX_MESSAGE_BYTES, pb};
+use pb::calibration_service_client::CalibrationServiceClient;
 use pb::collection_service_client::CollectionServiceClient;
 use pb::decision_service_client::DecisionServiceClient;
 use pb::item_service_client::ItemServiceClient;
@@ -96,6 +97,8 @@ pub struct Client {
     pub search: SearchServiceClient<Channel>,
     /// Decisions.
     pub decisions: DecisionServiceClient<Channel>,
+    /// Calibration.
+    pub calibrations: CalibrationServiceClient<Channel>,
 }
 
 impl Client {
@@ -128,6 +131,7 @@ impl Client {
             items: on!(ItemServiceClient),
             search: on!(SearchServiceClient),
             decisions: on!(DecisionServiceClient),
+            calibrations: on!(CalibrationServiceClient),
         })
     }
 }

@@ -7,16 +7,19 @@
 //!
 //! An [`Engine`] needs a tokio runtime; nothing here blocks its threads for long.
 
+mod calibrate;
 mod classify;
 mod collection;
 mod collections;
 mod compare;
+mod decide;
 mod embed;
 mod error;
 mod housekeeper;
 mod item;
 mod items;
 mod limits;
+mod one_to_one;
 mod plan;
 mod probe;
 mod queries;
@@ -24,17 +27,21 @@ mod requests;
 mod search;
 mod size;
 mod state;
+mod verify;
 mod writer;
 
 pub use crate::encoder::ImageError;
 pub use crate::store::CollectionRecord;
+pub use calibrate::Calibrate;
 pub use classify::{Answer, Classify, LabelScore, Method};
 pub use collections::{NewCollection, Source, Stats};
 pub use compare::Compared;
+pub use decide::{Decide, OperatingPoint};
 pub use error::{Error, Resource};
 pub use item::{Change, Content, NewItem, Stored, Upserted};
 pub use items::{Reserved, Staged, Ticket};
 pub use limits::{Limits, count};
+pub use one_to_one::ClassifyBatch;
 pub use probe::Probe;
 pub use queries::{Found, View};
 pub use search::{Hit, Search};

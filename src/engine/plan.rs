@@ -61,9 +61,9 @@ impl<'a> Plan<'a> {
             Write::Upsert(collection, items) => self.upsert(&collection, items),
             Write::Update(collection, id, change) => self.update(&collection, id, change),
             Write::Delete(delete) => self.delete(delete),
-            Write::Create(_) | Write::Drop(_) | Write::Install(..) => Err(Error::Internal(
-                "a write that stands alone in a group".into(),
-            )),
+            Write::Create(_) | Write::Drop(_) | Write::Calibrate(..) | Write::Install(..) => Err(
+                Error::Internal("a write that stands alone in a group".into()),
+            ),
         }?;
         if let Some(key) = request {
             self.batch

@@ -5,6 +5,7 @@ use super::error::Error;
 use super::item::{Stored, Upserted};
 use super::limits::Limits;
 use crate::domain::Invalid;
+use crate::domain::calibration::Calibration;
 use crate::store::CollectionRecord;
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +20,8 @@ pub(super) enum Outcome {
     Updated(Box<Stored>),
     /// So many things were deleted.
     Deleted(u64),
+    /// A collection was calibrated.
+    Calibrated(Box<Calibration>),
     /// A segment was installed.
     Installed,
 }

@@ -7,6 +7,7 @@ use super::items::Reserved;
 use super::plan::Plan;
 use super::requests::{Outcome, RequestKey};
 use super::{Inner, now_ms};
+use crate::domain::calibration::Calibration;
 use crate::domain::{CollectionName, Filter, ItemId};
 use crate::index::Built;
 use crate::store::{Batch, CollectionRecord};
@@ -31,6 +32,8 @@ pub(super) enum Write {
     Update(Arc<Collection>, ItemId, Change),
     /// Deletes items.
     Delete(Delete),
+    /// Sets or forgets a collection's calibration.
+    Calibrate(Arc<Collection>, Option<Box<Calibration>>),
     /// Makes a sealed segment part of its collection.
     Install(Arc<Collection>, Box<Built<RowTag>>),
 }
@@ -59,7 +62,10 @@ impl Delete {
 impl Write {
     /// Writes that are committed alone: they change what other writes stand on.
     fn stands_alone(&self) -> bool {
-        matches!(self, Self::Create(_) | Self::Drop(_) | Self::Install(..))
+        matches!(
+            self,
+            Self::Create(_) | Self::Drop(_) | Self::Calibrate(..) | Self::Install(..)
+        )
     }
 
     fn bytes(&self) -> usize {
@@ -149,6 +155,9 @@ fn alone(inner: &Inner, op: Op) {
         Ok(None) => match op.write {
             Write::Create(record) => create(inner, record, op.request.as_ref()),
             Write::Drop(name) => drop_collection(inner, &name, op.request.as_ref()),
+            Write::Calibrate(collection, calibration) => {
+                calibrate(inner, &collection, calibration, op.request.as_ref())
+            }
             Write::Install(collection, built) => install(inner, &collection, *built),
             Write::Upsert(..) | Write::Update(..) | Write::Delete(..) => {
                 Err(Error::Internal("an item write outside a group".into()))
@@ -210,6 +219,26 @@ fn drop_collection(
     remember(&mut batch, request, &outcome)?;
     inner.store.commit(batch)?;
     inner.remove(&collection);
+    Ok(outcome)
+}
+
+fn calibrate(
+    inner: &Inner,
+    collection: &Collection,
+    calibration: Option<Box<Calibration>>,
+    request: Option<&RequestKey>,
+) -> Result<Outcome, Error> {
+    let outcome = match &calibration {
+        Some(calibration) => Outcome::Calibrated(calibration.clone()),
+        None if collection.kept_calibration().is_none() => {
+            let name = collection.record().name.as_str();
+            return Err(Error::not_found(Resource::Calibration, name));
+        }
+        None => Outcome::Deleted(1),
+    };
+    let mut batch = Batch::new();
+    remember(&mut batch, request, &outcome)?;
+    super::calibrate::keep(inner, collection, calibration, batch)?;
     Ok(outcome)
 }
 

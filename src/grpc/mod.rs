@@ -8,6 +8,7 @@ pub mod pb {
     tonic::include_proto!("twindex.v1");
 }
 
+mod calibrations;
 mod collections;
 mod convert;
 mod deadline;

@@ -1,9 +1,11 @@
 //! The server: every service on one port, within limits, until asked to stop.
 
+use super::calibrations::Calibrations;
 use super::collections::Collections;
 use super::decisions::Decisions;
 use super::edge::EdgeLayer;
 use super::items::Items;
+use super::pb::calibration_service_server::CalibrationServiceServer;
 use super::pb::collection_service_server::CollectionServiceServer;
 use super::pb::decision_service_server::DecisionServiceServer;
 use super::pb::item_service_server::ItemServiceServer;
@@ -189,17 +191,19 @@ fn router(
         .add_service(limited!(ItemServiceServer, Items))
         .add_service(limited!(SearchServiceServer, Searches))
         .add_service(limited!(DecisionServiceServer, Decisions))
+        .add_service(limited!(CalibrationServiceServer, Calibrations))
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?))
 }
 
 /// What the health service knows: every service, and the server as a whole ("").
-const REPORTED: [&str; 5] = [
+const REPORTED: [&str; 6] = [
     "",
     CollectionServiceServer::<Collections>::NAME,
     ItemServiceServer::<Items>::NAME,
     SearchServiceServer::<Searches>::NAME,
     DecisionServiceServer::<Decisions>::NAME,
+    CalibrationServiceServer::<Calibrations>::NAME,
 ];
 
 async fn report(health: &HealthReporter, status: ServingStatus) {
@@ -226,6 +230,7 @@ async fn watch(engine: Arc<Engine>, health: HealthReporter) {
                 "",
                 CollectionServiceServer::<Collections>::NAME,
                 ItemServiceServer::<Items>::NAME,
+                CalibrationServiceServer::<Calibrations>::NAME,
             ] {
                 health
                     .set_service_status(name, ServingStatus::NotServing)

@@ -130,6 +130,11 @@ impl Store {
                 (!exists(&keys::row(Space::SegmentBody, collection, segment))?)
                     .then_some("its bytes are missing")
             }
+            Space::Calibration => {
+                decode(key, &body, codec::read_calibration)?;
+                (!exists(&keys::numbered(Space::Collection, keys::number_at(key, 1)?))?)
+                    .then_some("its collection is missing")
+            }
             Space::Request => {
                 decode(key, &body, codec::read_request)?;
                 None

@@ -35,11 +35,13 @@ pub(crate) enum Space {
     RequestTime = 13,
     /// Pieces of records too large for one value, by the length of the key, the key and a number.
     Chunk = 14,
+    /// Calibrations, by collection.
+    Calibration = 16,
 }
 
 impl Space {
     /// All of them, in the order of their keys.
-    pub(crate) const ALL: [Self; 14] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::Meta,
         Self::Migration,
         Self::Collection,
@@ -54,10 +56,11 @@ impl Space {
         Self::Request,
         Self::RequestTime,
         Self::Chunk,
+        Self::Calibration,
     ];
 
     /// The spaces whose keys go on with the number of a collection: what a purge removes.
-    pub(crate) const OF_A_COLLECTION: [Self; 7] = [
+    pub(crate) const OF_A_COLLECTION: [Self; 8] = [
         Self::Item,
         Self::Tag,
         Self::Vector,
@@ -65,6 +68,7 @@ impl Space {
         Self::Segment,
         Self::SegmentBody,
         Self::SegmentGarbage,
+        Self::Calibration,
     ];
 
     /// The space of a key.
@@ -77,7 +81,12 @@ impl Space {
     pub(crate) fn chunked(self) -> bool {
         matches!(
             self,
-            Self::Collection | Self::Item | Self::Image | Self::SegmentBody | Self::Request
+            Self::Collection
+                | Self::Item
+                | Self::Image
+                | Self::SegmentBody
+                | Self::Request
+                | Self::Calibration
         )
     }
 
@@ -98,6 +107,7 @@ impl Space {
             Self::Request => "request",
             Self::RequestTime => "request time",
             Self::Chunk => "chunk",
+            Self::Calibration => "calibration of collection",
         }
     }
 }
@@ -184,7 +194,9 @@ pub(crate) fn describe(key: &[u8]) -> String {
     let part = |at: usize| number_at_or_zero(key, at);
     match space {
         Space::Meta | Space::Request => format!("{name} \"{}\"", text(&key[1..])),
-        Space::Migration | Space::Collection | Space::Dropped => format!("{name} {}", part(1)),
+        Space::Migration | Space::Collection | Space::Dropped | Space::Calibration => {
+            format!("{name} {}", part(1))
+        }
         Space::Item => format!(
             "{name} \"{}\" of collection {}",
             text(key.get(9..).unwrap_or_default()),
