@@ -162,6 +162,6 @@ pub(super) fn keep(
         None => batch.delete_calibration(number),
     }
     inner.store.commit(batch)?;
-    collection.set_calibration(calibration.map(|c| Arc::from(c)));
+    collection.set_calibration(calibration.map(Arc::from));
     Ok(())
 }

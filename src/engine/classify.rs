@@ -84,27 +84,9 @@ impl Engine {
         classify: Classify,
     ) -> Result<Answer, Error> {
         let collection = self.inner.collection(collection)?;
-        let (ask, judge) = self.checked(&collection, &classify)?;
+        let (ask, judge) = checked(&collection, &classify)?;
         let probe = self.resolve(&collection, "probe", classify.probe).await?;
         self.classified(&collection, ask, judge, probe).await
-    }
-
-    /// Everything but the probe, checked.
-    pub(super) fn checked(
-        &self,
-        collection: &Collection,
-        classify: &Classify,
-    ) -> Result<(How, Judge), Error> {
-        let against = Against::Gallery {
-            prototype: classify.method == Method::Prototype,
-        };
-        let how = How {
-            filter: classify.filter.clone(),
-            method: classify.method,
-            votes: count("k", classify.k, 5, MAX_VOTES)?,
-            labels: count("max_labels", classify.max_labels, 5, MAX_LABELS)?,
-        };
-        Ok((how, Judge::new(collection, &classify.decide, against)?))
     }
 
     pub(super) async fn classified(
@@ -142,6 +124,20 @@ impl Engine {
             model,
         })
     }
+}
+
+/// Everything but the probe, checked.
+pub(super) fn checked(collection: &Collection, classify: &Classify) -> Result<(How, Judge), Error> {
+    let against = Against::Gallery {
+        prototype: classify.method == Method::Prototype,
+    };
+    let how = How {
+        filter: classify.filter.clone(),
+        method: classify.method,
+        votes: count("k", classify.k, 5, MAX_VOTES)?,
+        labels: count("max_labels", classify.max_labels, 5, MAX_LABELS)?,
+    };
+    Ok((how, Judge::new(collection, &classify.decide, against)?))
 }
 
 pub(super) fn exact(vector: &Embedding, k: usize) -> Query<'_> {

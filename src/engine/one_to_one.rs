@@ -1,7 +1,7 @@
 //! Classifying a batch: each probe by itself, or all together where each label is there once.
 
 use super::Engine;
-use super::classify::{Answer, Ask, Classify, LabelScore, Method};
+use super::classify::{Answer, Ask, Classify, LabelScore, Method, checked};
 use super::decide::Judge;
 use super::error::Error;
 use super::probe::{Probe, Resolved};
@@ -44,7 +44,7 @@ impl Engine {
             let allowed = format!("1 to {MAX_BATCH} are allowed");
             return Err(Invalid::new("probes", n.to_string(), allowed).into());
         }
-        let (ask, judge) = self.checked(&collection, &batch.how)?;
+        let (ask, judge) = checked(&collection, &batch.how)?;
         let resolved = batch.probes.into_iter().enumerate().map(|(nth, probe)| {
             let field = format!("probes[{nth}]");
             let collection = &collection;
@@ -146,7 +146,6 @@ fn together(
     let never = most + (most - least + 1.0) * rows.len() as f64;
     let cost = |row: usize, column: usize| rows[row].get(&column).map_or(never, distance);
     let found = assign(rows.len(), columns.len(), cost);
-    let mut rows = rows;
     let each = rows.iter_mut().zip(found);
     Ok(each.map(|(row, column)| row.remove(&column)).collect())
 }

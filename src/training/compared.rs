@@ -125,7 +125,9 @@ impl Sample {
             for nth in random.distinct(examples.len(), most) {
                 let (id, vector) = examples[nth];
                 hash.update(id.as_bytes());
-                vector.iter().for_each(|x| hash.update(&x.to_le_bytes()));
+                for x in vector {
+                    hash.update(&x.to_le_bytes());
+                }
                 sample.rows.push(vector);
                 sample.class_of.push(class);
             }
@@ -181,7 +183,9 @@ impl Sample {
             each.for_each(|(s, x)| *s += x);
             n += 1.0;
         }
-        sum.iter_mut().for_each(|s| *s /= n);
+        for s in &mut sum {
+            *s /= n;
+        }
         Embedding::new(sum, self.dim, self.metric).ok()
     }
 
@@ -208,8 +212,10 @@ impl Sample {
 mod tests {
     use super::*;
 
+    type Examples = Vec<(String, [f32; 2])>;
+
     /// Labels on a circle, each with examples a few degrees apart, and one of a single example.
-    fn circle() -> Vec<(String, Vec<(String, [f32; 2])>)> {
+    fn circle() -> Vec<(String, Examples)> {
         let at = |degrees: f32| {
             let (y, x) = degrees.to_radians().sin_cos();
             [x, y]
@@ -230,7 +236,7 @@ mod tests {
             .collect()
     }
 
-    fn labelled(circle: &[(String, Vec<(String, [f32; 2])>)]) -> Vec<Labelled<'_>> {
+    fn labelled(circle: &[(String, Examples)]) -> Vec<Labelled<'_>> {
         circle
             .iter()
             .map(|(label, examples)| Labelled {
@@ -279,7 +285,9 @@ mod tests {
         };
         let mut turned = labelled(&circle);
         turned.reverse();
-        turned.iter_mut().for_each(|l| l.examples.reverse());
+        for label in &mut turned {
+            label.examples.reverse();
+        }
         assert_eq!(print(labelled(&circle), 1), print(turned, 1));
         assert_ne!(print(labelled(&circle), 1), print(labelled(&circle), 2));
         assert!(compare(labelled(&circle), Metric::Dot, 2, 1, &|| true).is_none());

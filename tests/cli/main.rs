@@ -6,6 +6,7 @@
     reason = "a test may panic"
 )]
 
+mod decisions;
 mod encoders;
 mod eval;
 #[path = "../support/mod.rs"]
@@ -75,6 +76,8 @@ fn usage_and_exit_codes() {
         "import",
         "search",
         "classify",
+        "assign",
+        "calibrate",
         "compare",
         "verify",
         "embed",

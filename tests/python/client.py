@@ -126,7 +126,7 @@ def by_reflection(channel, images):
 
     database = ProtoReflectionDescriptorDatabase(channel)
     services = set(database.get_services())
-    ours = {f"twindex.v1.{s}Service" for s in ("Collection", "Item", "Search", "Decision")}
+    ours = {f"twindex.v1.{s}Service" for s in ("Collection", "Item", "Search", "Decision", "Calibration")}
     assert ours < services, services
     method = DescriptorPool(database).FindServiceByName("twindex.v1.SearchService").methods_by_name["Search"]
     request = GetMessageClass(method.input_type)()

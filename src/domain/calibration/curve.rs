@@ -19,7 +19,7 @@ pub enum Curve {
 /// Classes are dealt into so many folds.
 const FOLDS: u16 = 5;
 /// More comparisons of a kind teach nothing: the curve has few parameters or pools.
-const MOST: usize = 200_000;
+const MOST: usize = 50_000;
 /// Bins of the calibration error.
 const BINS: usize = 15;
 

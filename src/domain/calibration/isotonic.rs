@@ -2,7 +2,7 @@
 //!
 //! Pool adjacent violators (Ayer et al. 1955; as a calibration: Zadrozny and Elkan 2002), with
 //! half a comparison of each kind added to every pool, so that no probability is 0 or 1, and
-//! straight lines between the pools.
+//! straight lines from one pool to the next.
 
 use serde::{Deserialize, Serialize};
 
@@ -34,7 +34,8 @@ impl Isotonic {
         match (after.checked_sub(1).and_then(knot), knot(after)) {
             (Some((low, a)), Some((high, b))) => {
                 let share = f64::from((score - low) / (high - low));
-                a + (b - a) * share
+                // Not a bit beyond, by rounding.
+                (a + (b - a) * share).min(b)
             }
             (Some((_, edge)), None) | (None, Some((_, edge))) => edge,
             (None, None) => 0.0,
@@ -73,19 +74,21 @@ impl Isotonic {
             }
             pools.push(pool);
         }
-        let mut knots: Vec<(f32, f64)> = Vec::new();
+        // Level over a pool, straight from one to the next.
+        let mut levels: Vec<((f32, f32), f64)> = Vec::new();
         for pool in &pools {
-            let middle = f32::midpoint(pool.ends.0, pool.ends.1);
-            // Small pools are drawn in by what was added to them: still never down.
-            let floor = knots.last().map_or(f64::MIN, |k| k.1);
-            let odds = odds(pool).max(floor);
-            if knots
-                .last()
-                .is_none_or(|k| odds - k.1 >= STEP && middle > k.0)
-            {
-                knots.push((middle, odds));
+            let odds = odds(pool);
+            match levels.last_mut() {
+                // Small pools are drawn in by what was added to them: still never down.
+                Some((ends, level)) if odds < *level + STEP => ends.1 = pool.ends.1,
+                _ => levels.push((pool.ends, odds)),
             }
         }
+        let mut knots: Vec<(f32, f64)> = levels
+            .into_iter()
+            .flat_map(|((start, end), odds)| [(start, odds), (end, odds)])
+            .collect();
+        knots.dedup();
         Self { knots }
     }
 }
@@ -96,8 +99,8 @@ mod tests {
 
     #[test]
     fn rises_and_pools_what_falls() {
-        let genuine: Vec<f32> = (0..100).map(|n| 0.5 + 0.005 * n as f32).collect();
-        let impostor: Vec<f32> = (0..1_000).map(|n| 0.0007 * n as f32).collect();
+        let genuine: Vec<f32> = (0..100_u8).map(|n| 0.5 + 0.005 * f32::from(n)).collect();
+        let impostor: Vec<f32> = (0..1_000_u16).map(|n| 0.0007 * f32::from(n)).collect();
         let fit = Isotonic::fit(&genuine, &impostor);
         let scores = (0..=100_u8).map(|n| f32::from(n) / 100.0);
         let odds: Vec<f64> = scores.map(|s| fit.log_odds(s)).collect();

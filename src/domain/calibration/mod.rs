@@ -3,11 +3,13 @@
 //! - `estimate`: a rate over comparisons that share classes, and its prediction interval.
 //! - `platt`, `isotonic`, `curve`: probabilities, by the curve that does better on other classes.
 //! - `point`: a target false accept rate to a threshold.
+//! - `gallery`: how often a gallery of a size holds something like a probe.
 //! - `openset`: a target false-positive identification rate to a threshold, by size of gallery.
 //! - `record`: all of it, as a collection keeps it.
 
 mod curve;
 mod estimate;
+mod gallery;
 mod isotonic;
 mod openset;
 mod platt;
@@ -16,8 +18,9 @@ mod record;
 
 pub use curve::{Bin, Chosen, Curve, Judged, choose};
 pub use estimate::{Estimate, Interval, logistic, logit, student};
+pub use gallery::{Model, Table};
 pub use isotonic::Isotonic;
-pub use openset::{GROWTH, Model, OpenPoint, OpenSet, Table};
+pub use openset::{GROWTH, OpenPoint, OpenSet};
 pub use platt::Platt;
 pub use point::{Point, at};
 pub use record::{Calibration, Origin, Scale, Targets, check_rate};
@@ -73,6 +76,11 @@ impl Shortage {
     }
 
     /// At least so many labels are needed, whatever they look like.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "about so many"
+    )]
     fn at_least(labels_needed: usize, target: f64, labels: usize, there: u64) -> Self {
         Self {
             field: "far",

@@ -1,7 +1,8 @@
 //! What a collection keeps of its calibration.
 
 use super::curve::{Chosen, choose};
-use super::openset::{OpenSet, Table};
+use super::gallery::Table;
+use super::openset::OpenSet;
 use super::point::{self, Point};
 use super::{Comparison, Shortage, beyond};
 use crate::domain::{Invalid, Metric};

@@ -66,7 +66,6 @@ impl Methods {
 ///
 /// # Errors
 /// A parameter out of range, or fewer than two classes of more images than `shots`.
-#[expect(clippy::cast_precision_loss, reason = "counts of probes")]
 pub fn run(
     classes: &[Embedded],
     task: &Task,
