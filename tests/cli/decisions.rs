@@ -128,7 +128,7 @@ fn calibrations_and_methods_are_measured_on_a_folder() {
     assert!((0.0..0.1).contains(&error), "{held}");
     let weights = held["pairs"]["reliability"].as_array().unwrap().iter();
     assert!((weights.map(|b| b[2].as_f64().unwrap()).sum::<f64>() - 1.0).abs() < 1e-9);
-    assert_eq!(held["repetitions"]["pairs_FAR"]["of"], 4);
+    assert_eq!(held["repetitions"]["pairs_far"]["of"], 4);
     let told = text(&["eval", "calibrate", "--data", &images, "--far", "0.1"]);
     assert!(told.contains("on held-out labels"), "{told}");
     let output = twindex(&["eval", "calibrate", "--data", &images, "--far", "0.00001"]);

@@ -50,7 +50,7 @@ pub fn run(args: &Args, setting: &Setting) -> Result<Measured, CliError> {
     if args.repetitions > 0 {
         let bar = Bar::new(setting.out, "splitting", args.repetitions);
         let all = repeated(&data.classes, &targets, args.repetitions, &|n| {
-            bar.add(n as u64)
+            bar.add(n as u64);
         })?;
         bar.finish();
         repetitions(&all, &mut found);
