@@ -3,7 +3,14 @@
 use std::{env, error::Error, fs, path::PathBuf};
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let services = ["collection", "item", "search", "decision", "model"];
+    let services = [
+        "collection",
+        "item",
+        "search",
+        "decision",
+        "model",
+        "calibration",
+    ];
     let files = services.map(|s| format!("proto/twindex/v1/{s}_service.proto"));
     let operations = "proto/google/longrunning/operations.proto";
     println!("cargo:rerun-if-changed=proto");

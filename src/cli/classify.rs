@@ -1,6 +1,7 @@
 //! `twindex classify`: the label of a probe, by the enrolled examples.
 
 use super::client::{Client, ProbeArgs, ServerArgs};
+use super::decide::{self, point, point_json};
 use super::error::CliError;
 use super::output::Output;
 use crate::grpc::pb;
@@ -23,6 +24,12 @@ pub struct Args {
     /// Below this similarity the answer is "unknown"
     #[arg(long, value_name = "S", allow_negative_numbers = true)]
     min_similarity: Option<f32>,
+    /// Decide at this false-positive identification rate, in a calibrated collection
+    #[arg(long, value_name = "RATE", conflicts_with = "min_similarity", value_parser = decide::rate)]
+    fpir: Option<f64>,
+    /// Share of genuine comparisons beforehand, in a calibrated collection
+    #[arg(long, value_name = "P", value_parser = decide::rate)]
+    prior: Option<f64>,
     #[command(flatten)]
     server: ServerArgs,
 }
@@ -54,6 +61,8 @@ pub async fn run(args: Args, out: &Output) -> Result<(), CliError> {
         method: method.into(),
         k: args.k,
         min_similarity: args.min_similarity,
+        target_fpir: args.fpir,
+        prior: args.prior,
         ..pb::ClassifyRequest::default()
     };
     let answer = client.classify(request).await?.into_inner();
@@ -65,12 +74,15 @@ pub async fn run(args: Args, out: &Output) -> Result<(), CliError> {
                 "distance": l.distance,
                 "similarity": l.similarity,
                 "vote_share": l.vote_share,
+                "probability": l.probability,
             })
         });
         let labels: Vec<Value> = labels.collect();
         return out.json(&json!({
             "unknown": answer.unknown,
             "label": answer.label,
+            "example": answer.example_id,
+            "operating_point": point_json(answer.operating_point.as_ref()),
             "labels": labels,
             "model": answer.model_version,
         }));
@@ -84,11 +96,17 @@ pub async fn run(args: Args, out: &Output) -> Result<(), CliError> {
         vec![
             l.label.clone(),
             format!("{:.4}", l.similarity),
+            l.probability
+                .map_or_else(String::new, |p| format!("{p:.4}")),
             l.example_id.clone(),
         ]
     });
     out.table(
-        &["label", "similarity", "example"],
+        &["label", "similarity", "probability", "example"],
         &rows.collect::<Vec<_>>(),
-    )
+    )?;
+    match answer.operating_point.filter(|p| p.target_rate.is_some()) {
+        Some(at) => out.line(&format!("decided at {}", point(&at))),
+        None => Ok(()),
+    }
 }

@@ -3,6 +3,7 @@
 use super::error::CliError;
 use crate::grpc::longrunning::operations_client::OperationsClient;
 use crate::grpc::{MAX_MESSAGE_BYTES, pb};
+use pb::calibration_service_client::CalibrationServiceClient;
 use pb::collection_service_client::CollectionServiceClient;
 use pb::decision_service_client::DecisionServiceClient;
 use pb::item_service_client::ItemServiceClient;
@@ -105,6 +106,8 @@ pub struct Client {
     pub models: ModelServiceClient<Channel>,
     /// Operations.
     pub operations: OperationsClient<Channel>,
+    /// Calibration.
+    pub calibrations: CalibrationServiceClient<Channel>,
 }
 
 impl Client {
@@ -139,6 +142,7 @@ impl Client {
             decisions: on!(DecisionServiceClient),
             models: on!(ModelServiceClient),
             operations: on!(OperationsClient),
+            calibrations: on!(CalibrationServiceClient),
         })
     }
 }

@@ -1,6 +1,7 @@
 //! `twindex compare`: how alike two images are.
 
 use super::client::{Client, ServerArgs, image_probe};
+use super::decide::{self, point, point_json, probability};
 use super::error::CliError;
 use super::output::Output;
 use crate::grpc::pb;
@@ -19,6 +20,12 @@ pub struct Args {
     /// At least so similar means "same"
     #[arg(long, value_name = "S", allow_negative_numbers = true)]
     min_similarity: Option<f32>,
+    /// Decide at this false accept rate, in a calibrated collection
+    #[arg(long, value_name = "RATE", conflicts_with = "min_similarity", value_parser = decide::rate)]
+    far: Option<f64>,
+    /// Share of genuine comparisons beforehand, in a calibrated collection
+    #[arg(long, value_name = "P", value_parser = decide::rate)]
+    prior: Option<f64>,
     #[command(flatten)]
     server: ServerArgs,
 }
@@ -44,6 +51,8 @@ pub async fn run(args: Args, out: &Output) -> Result<(), CliError> {
         a: Some(image_probe(&args.a)?),
         b: Some(image_probe(&args.b)?),
         min_similarity: args.min_similarity,
+        target_far: args.far,
+        prior: args.prior,
     };
     let answer = client.compare(request).await?.into_inner();
     let decision = word(answer.decision());
@@ -52,9 +61,19 @@ pub async fn run(args: Args, out: &Output) -> Result<(), CliError> {
             "distance": answer.distance,
             "similarity": answer.similarity,
             "decision": decision,
+            "probability": answer.probability,
+            "operating_point": point_json(answer.operating_point.as_ref()),
             "model": answer.model_version,
         }));
     }
     let decision = decision.map_or_else(String::new, |d| format!(": {d}"));
-    out.line(&format!("similarity {:.4}{decision}", answer.similarity))
+    let probability = probability(answer.probability);
+    out.line(&format!(
+        "similarity {:.4}{decision}{probability}",
+        answer.similarity
+    ))?;
+    match answer.operating_point.filter(|p| p.target_rate.is_some()) {
+        Some(at) => out.line(&format!("decided at {}", point(&at))),
+        None => Ok(()),
+    }
 }

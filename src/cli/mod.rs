@@ -4,12 +4,15 @@
 //! 2 wrong usage, 3 not found, 4 unavailable, 5 invalid input, 6 done in part,
 //! 7 leakage between training and test images, 130 interrupted.
 
+mod assign;
+mod calibrate;
 mod classify;
 mod client;
 mod collection;
 mod compare;
 mod completions;
 mod contact_sheet;
+mod decide;
 mod delete;
 mod embed;
 mod error;
@@ -74,6 +77,10 @@ enum Command {
     Search(search::Args),
     /// Name the label of an image by the enrolled examples
     Classify(classify::Args),
+    /// Name the labels of images that show each label at most once
+    Assign(assign::Args),
+    /// Learn thresholds and probabilities from a collection's labels
+    Calibrate(calibrate::Args),
     /// Tell how alike two images are
     Compare(compare::Args),
     /// Tell whether an image is what it claims to be
@@ -141,6 +148,8 @@ fn run(command: Command, out: &Output) -> Result<(), CliError> {
         Command::Import(args) => runtime()?.block_on(import::run(args, out)),
         Command::Search(args) => runtime()?.block_on(search::run(args, out)),
         Command::Classify(args) => runtime()?.block_on(classify::run(args, out)),
+        Command::Assign(args) => runtime()?.block_on(assign::run(args, out)),
+        Command::Calibrate(args) => runtime()?.block_on(calibrate::run(args, out)),
         Command::Compare(args) => runtime()?.block_on(compare::run(args, out)),
         Command::Verify(args) => runtime()?.block_on(verify::run(args, out)),
         Command::Embed(args) => runtime()?.block_on(embed::run(args, out)),

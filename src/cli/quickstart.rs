@@ -282,7 +282,7 @@ async fn pairs(client: &mut Client, first: &[File], rest: &[File]) -> Result<(f3
             collection: ENROLLED.to_owned(),
             a: Some(image_probe(&a.path)?),
             b: Some(image_probe(&b.path)?),
-            min_similarity: None,
+            ..pb::CompareRequest::default()
         };
         similar.push(
             client

@@ -2,6 +2,7 @@
 
 use super::client::{Client, ProbeArgs, ServerArgs};
 use super::compare::word;
+use super::decide::{self, point, point_json, probability};
 use super::error::CliError;
 use super::output::Output;
 use crate::grpc::pb;
@@ -16,11 +17,28 @@ pub struct Args {
     label: String,
     #[command(flatten)]
     probe: ProbeArgs,
-    /// At least so similar to the nearest example means "same"
+    /// At least so similar to the nearest example means "same"; needed until the collection is
+    /// calibrated
     #[arg(long, value_name = "S", allow_negative_numbers = true)]
-    min_similarity: f32,
+    min_similarity: Option<f32>,
+    /// Decide at this false accept rate, in a calibrated collection
+    #[arg(long, value_name = "RATE", conflicts_with = "min_similarity", value_parser = decide::rate)]
+    far: Option<f64>,
+    /// Share of genuine claims beforehand, in a calibrated collection
+    #[arg(long, value_name = "P", value_parser = decide::rate)]
+    prior: Option<f64>,
     #[command(flatten)]
     server: ServerArgs,
+}
+
+/// With what helps where nothing says how similar is enough.
+fn explained(status: tonic::Status) -> CliError {
+    let lacks = status.message().starts_with("min_similarity: not set");
+    let error = CliError::from(status);
+    if lacks {
+        return error.with_hint("`twindex calibrate COLLECTION`, or give --min-similarity");
+    }
+    error
 }
 
 /// Runs the command.
@@ -33,21 +51,34 @@ pub async fn run(args: Args, out: &Output) -> Result<(), CliError> {
         collection: args.collection,
         probe: Some(args.probe.probe()?),
         label: args.label,
-        min_similarity: Some(args.min_similarity),
+        min_similarity: args.min_similarity,
+        target_far: args.far,
+        prior: args.prior,
     };
-    let answer = client.verify(request).await?.into_inner();
+    let answer = client
+        .verify(request)
+        .await
+        .map_err(explained)?
+        .into_inner();
     let decision = word(answer.decision()).unwrap_or("undecided");
     if out.is_json() {
         return out.json(&json!({
             "decision": decision,
+            "probability": answer.probability,
+            "operating_point": point_json(answer.operating_point.as_ref()),
             "example": answer.example_id,
             "distance": answer.distance,
             "similarity": answer.similarity,
             "model": answer.model_version,
         }));
     }
+    let probability = probability(answer.probability);
     out.line(&format!(
-        "{decision}: similarity {:.4} to {}",
+        "{decision}: similarity {:.4} to {}{probability}",
         answer.similarity, answer.example_id
-    ))
+    ))?;
+    match answer.operating_point.filter(|p| p.target_rate.is_some()) {
+        Some(at) => out.line(&format!("decided at {}", point(&at))),
+        None => Ok(()),
+    }
 }

@@ -3,6 +3,8 @@
 //! A value of one of these types is valid: it was parsed once, at the edge, and
 //! nothing behind checks it again.
 
+mod assignment;
+pub mod calibration;
 mod decision;
 mod embedding;
 mod error;
@@ -13,6 +15,7 @@ mod metric;
 mod payload;
 mod scalars;
 
+pub use assignment::assign;
 pub use decision::{Example, Ranked, Rule, rank};
 pub use embedding::{Embedding, MAX_DIM};
 pub use error::Invalid;

@@ -1,8 +1,8 @@
-//! One-shot classification, and verification of a claimed label.
+//! One-shot classification.
 
 use super::collection::{Collection, RowTag};
-use super::compare::Compared;
-use super::error::{Error, Resource};
+use super::decide::{Against, Decide, Judge, OperatingPoint};
+use super::error::Error;
 use super::probe::{Probe, Resolved};
 use super::search::filter_cost;
 use super::state::State;
@@ -10,6 +10,7 @@ use super::{Engine, count};
 use crate::domain::{CollectionName, Embedding, Example, Filter, ItemId, Label, Rule, rank};
 use crate::index::{Hit, Query};
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 /// How examples decide.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,8 +34,8 @@ pub struct Classify {
     pub k: usize,
     /// Labels answered; 0 takes 5.
     pub max_labels: usize,
-    /// Below this similarity of the best label the answer is unknown.
-    pub min_similarity: Option<f32>,
+    /// From which similarity of the best label on the answer is not unknown.
+    pub decide: Decide,
     /// Only examples that match.
     pub filter: Option<Filter>,
 }
@@ -52,6 +53,8 @@ pub struct LabelScore {
     pub similarity: f32,
     /// Share of the vote; 0 except with [`Method::Vote`].
     pub vote_share: f32,
+    /// The probability that the probe is of this label, where the collection is calibrated.
+    pub probability: Option<f64>,
 }
 
 /// A classification.
@@ -61,6 +64,8 @@ pub struct Answer {
     pub labels: Vec<LabelScore>,
     /// Whether no label is near enough, or none is enrolled.
     pub unknown: bool,
+    /// Where that was decided; none where any label is near enough.
+    pub point: Option<OperatingPoint>,
     /// The model version that made the vectors.
     pub model: Option<String>,
 }
@@ -79,87 +84,63 @@ impl Engine {
         classify: Classify,
     ) -> Result<Answer, Error> {
         let collection = self.inner.collection(collection)?;
-        let votes = count("k", classify.k, 5, MAX_VOTES)?;
-        let labels = count("max_labels", classify.max_labels, 5, MAX_LABELS)?;
-        // Only its check: the threshold is compared with the best label below.
-        collection.max_distance(classify.min_similarity)?;
-        let model = collection.record().model.clone();
+        let (ask, judge) = checked(&collection, &classify)?;
         let probe = self.resolve(&collection, "probe", classify.probe).await?;
-        let min_similarity = classify.min_similarity;
-        let ask = Ask {
-            probe,
-            filter: classify.filter,
-            method: classify.method,
-            votes,
-            labels,
-        };
+        self.classified(&collection, ask, judge, probe).await
+    }
+
+    pub(super) async fn classified(
+        &self,
+        collection: &Arc<Collection>,
+        how: How,
+        judge: Judge,
+        probe: Resolved,
+    ) -> Result<Answer, Error> {
+        let model = collection.record().model.clone();
         // At worst every row is looked at: once, or for its mean and for its distance.
-        let passes = if ask.method == Method::Prototype {
+        let passes = if how.method == Method::Prototype {
             2
         } else {
             1
         };
-        let each = passes * filter_cost(ask.filter.as_ref());
+        let each = passes * filter_cost(how.filter.as_ref());
         let cost = move |c: &Collection| each * c.snapshot().len();
-        let ranked = self
-            .read(collection, cost, move |state| Ok(ask.run(state)))
+        let ask = Ask { probe, how };
+        let mut labels = self
+            .read(
+                Arc::clone(collection),
+                cost,
+                move |state| Ok(ask.run(state)),
+            )
             .await?;
-        let unknown = match ranked.first() {
-            None => true,
-            Some(best) => min_similarity.is_some_and(|min| best.similarity < min),
-        };
+        for label in &mut labels {
+            label.probability = judge.probability(label.similarity);
+        }
+        let best = labels.first();
         Ok(Answer {
-            labels: ranked,
-            unknown,
+            unknown: best.is_none_or(|best| judge.accepts(best.similarity) == Some(false)),
+            labels,
+            point: judge.point,
             model,
         })
     }
-
-    /// Compares a probe with the examples of the label it claims: the nearest decides.
-    ///
-    /// # Errors
-    /// The label has no example; no threshold; otherwise as [`Engine::classify`].
-    pub async fn verify(
-        &self,
-        collection: &CollectionName,
-        probe: Probe,
-        label: Label,
-        min_similarity: f32,
-    ) -> Result<(ItemId, Compared), Error> {
-        let collection = self.inner.collection(collection)?;
-        collection.max_distance(Some(min_similarity))?;
-        let model = collection.record().model.clone();
-        let probe = self.resolve(&collection, "probe", probe).await?;
-        let cost = |c: &Collection| c.snapshot().len();
-        let name = label.clone();
-        let best = self
-            .read(collection, cost, move |state| {
-                let mine = |_: u64, tag: &RowTag| {
-                    tag.label.as_ref() == Some(&label) && probe.itself.as_ref() != Some(&tag.id)
-                };
-                let nearest = state
-                    .snapshot()
-                    .search(&exact(&probe.vector, 1), Some(&mine));
-                let metric = state.collection().record().metric;
-                Ok(nearest.into_iter().next().map(|hit| {
-                    let similarity = metric.similarity(hit.distance);
-                    (hit.tag.id.clone(), hit.distance, similarity)
-                }))
-            })
-            .await?;
-        let (id, distance, similarity) =
-            best.ok_or_else(|| Error::not_found(Resource::Label, name.as_str()))?;
-        let compared = Compared {
-            distance,
-            similarity,
-            same: Some(similarity >= min_similarity),
-            model,
-        };
-        Ok((id, compared))
-    }
 }
 
-fn exact(vector: &Embedding, k: usize) -> Query<'_> {
+/// Everything but the probe, checked.
+pub(super) fn checked(collection: &Collection, classify: &Classify) -> Result<(How, Judge), Error> {
+    let against = Against::Gallery {
+        prototype: classify.method == Method::Prototype,
+    };
+    let how = How {
+        filter: classify.filter.clone(),
+        method: classify.method,
+        votes: count("k", classify.k, 5, MAX_VOTES)?,
+        labels: count("max_labels", classify.max_labels, 5, MAX_LABELS)?,
+    };
+    Ok((how, Judge::new(collection, &classify.decide, against)?))
+}
+
+pub(super) fn exact(vector: &Embedding, k: usize) -> Query<'_> {
     Query {
         vector,
         k,
@@ -169,31 +150,59 @@ fn exact(vector: &Embedding, k: usize) -> Query<'_> {
     }
 }
 
-/// A checked classification.
-struct Ask {
-    probe: Resolved,
+/// A checked classification, but for its probe.
+#[derive(Debug, Clone)]
+pub(super) struct How {
     filter: Option<Filter>,
     method: Method,
     votes: usize,
     labels: usize,
 }
 
+/// A probe, and how it is classified.
+pub(super) struct Ask {
+    probe: Resolved,
+    how: How,
+}
+
 impl Ask {
+    /// For [`Ask::nearest_of_all`].
+    pub(super) fn all_labels(probe: Resolved, filter: Option<Filter>) -> Self {
+        let how = How {
+            filter,
+            method: Method::Nearest,
+            votes: 0,
+            labels: usize::MAX,
+        };
+        Self { probe, how }
+    }
+
+    /// Every label by its nearest example, nearest first.
+    pub(super) fn nearest_of_all(&self, state: &State<'_>, judge: &Judge) -> Vec<LabelScore> {
+        let examples = self.nearest_of_each(state, |_| true);
+        let mut scores = self.scores(state, Rule::Nearest, &examples);
+        for score in &mut scores {
+            score.probability = judge.probability(score.similarity);
+        }
+        scores
+    }
+
     /// Whether a row is an example that counts.
     fn counts(&self, state: &State<'_>, seq: u64, tag: &RowTag) -> bool {
         tag.label.is_some()
             && self.probe.itself.as_ref() != Some(&tag.id)
             && self
+                .how
                 .filter
                 .as_ref()
                 .is_none_or(|f| state.matches(f, seq, tag))
     }
 
     fn run(&self, state: &State<'_>) -> Vec<LabelScore> {
-        match self.method {
+        match self.how.method {
             Method::Nearest => self.nearest(state),
             Method::Vote => {
-                let examples = self.examples(state, self.votes);
+                let examples = self.examples(state, self.how.votes);
                 self.scores(state, Rule::Vote, &examples)
             }
             Method::Prototype => self.prototypes(state),
@@ -220,10 +229,10 @@ impl Ask {
 
     /// Few examples usually tell enough labels; where they do not, every row is asked once.
     fn nearest(&self, state: &State<'_>) -> Vec<LabelScore> {
-        let n = 4 * self.labels;
+        let n = 4 * self.how.labels;
         let mut examples = self.examples(state, n);
         let labels: HashSet<&Label> = examples.iter().map(|e| &e.label).collect();
-        let wanted = self.labels.min(state.collection().label_count());
+        let wanted = self.how.labels.min(state.collection().label_count());
         if labels.len() < wanted && examples.len() == n {
             examples = self.nearest_of_each(state, |_| true);
         }
@@ -251,13 +260,14 @@ impl Ask {
 
     fn scores(&self, state: &State<'_>, rule: Rule, examples: &[Example]) -> Vec<LabelScore> {
         let metric = state.collection().record().metric;
-        let ranked = rank(rule, examples).into_iter().take(self.labels);
+        let ranked = rank(rule, examples).into_iter().take(self.how.labels);
         let scores = ranked.map(|r| LabelScore {
             label: r.label,
             example: r.best,
             distance: r.distance,
             similarity: metric.similarity(r.distance),
             vote_share: if rule == Rule::Vote { r.share } else { 0.0 },
+            probability: None,
         });
         scores.collect()
     }
@@ -290,7 +300,7 @@ impl Ask {
         });
         let mut ranked: Vec<(Label, f32)> = means.collect();
         ranked.sort_by(|a, b| a.1.total_cmp(&b.1).then_with(|| a.0.cmp(&b.0)));
-        ranked.truncate(self.labels);
+        ranked.truncate(self.how.labels);
         let leaders: HashSet<&Label> = ranked.iter().map(|(label, _)| label).collect();
         let examples = self.nearest_of_each(state, |label| leaders.contains(label));
         let mut examples: HashMap<Label, ItemId> =
@@ -302,6 +312,7 @@ impl Ask {
                 distance: *distance,
                 similarity: metric.similarity(*distance),
                 vote_share: 0.0,
+                probability: None,
             })
         });
         scores.collect()

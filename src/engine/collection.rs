@@ -2,9 +2,11 @@
 
 use super::error::{Error, Resource};
 use super::item::GivenVector;
+use crate::domain::calibration::Calibration;
 use crate::domain::{Embedding, Invalid, ItemId, Label, Metric};
 use crate::index::{Index, Options, Snapshot};
 use crate::store::{CollectionRecord, Store, Tag};
+use arc_swap::ArcSwapOption;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,6 +21,7 @@ pub struct Collection {
     index: Index<RowTag>,
     labels: Mutex<BTreeMap<Label, u64>>,
     dropped: AtomicBool,
+    calibration: ArcSwapOption<Calibration>,
 }
 
 fn index_options(record: &CollectionRecord) -> Options {
@@ -36,6 +39,7 @@ impl Collection {
             record,
             labels: Mutex::default(),
             dropped: AtomicBool::new(false),
+            calibration: ArcSwapOption::empty(),
         }
     }
 
@@ -73,6 +77,7 @@ impl Collection {
                     "a sealed segment is damaged: its rows are searched exactly and sealed anew"),
             }
         }
+        let calibration = store.calibration(record.number)?.map(Arc::new);
         let loaded = Index::load(index_options(&record), segments, rows);
         for (segment, why) in &loaded.broken {
             tracing::error!(collection = %record.name, segment, %why,
@@ -83,6 +88,7 @@ impl Collection {
             record,
             labels: Mutex::new(labels),
             dropped: AtomicBool::new(false),
+            calibration: ArcSwapOption::new(calibration),
         };
         Ok((collection, loaded.dropped))
     }
@@ -136,6 +142,34 @@ impl Collection {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .len()
+    }
+
+    /// The calibration it keeps, whether or not it holds.
+    pub(super) fn kept_calibration(&self) -> Option<Arc<Calibration>> {
+        self.calibration.load_full()
+    }
+
+    /// The calibration that holds: one of another model says nothing of these vectors.
+    pub(super) fn calibration(&self) -> Option<Arc<Calibration>> {
+        self.kept_calibration().filter(|c| {
+            c.origin.model == self.record.model && c.origin.metric == self.record.metric
+        })
+    }
+
+    pub(super) fn set_calibration(&self, calibration: Option<Arc<Calibration>>) {
+        self.calibration.store(calibration);
+    }
+
+    /// The error for what only a calibration can answer.
+    pub(super) fn not_calibrated(&self, asked: &str) -> Error {
+        let of = |model: &Option<String>| model.clone().unwrap_or_default();
+        Error::NotCalibrated {
+            asked: asked.to_owned(),
+            collection: self.record.name.as_str().to_owned(),
+            void: self
+                .kept_calibration()
+                .map(|c| (of(&c.origin.model), of(&self.record.model))),
+        }
     }
 
     pub(super) fn mark_dropped(&self) {

@@ -1,6 +1,7 @@
 //! What can go wrong, with its data; text and gRPC codes are made at the edge.
 
 use crate::domain::Invalid;
+use crate::domain::calibration::Shortage;
 use crate::encoder::{ImageError, PoolError};
 use crate::store;
 use std::fmt;
@@ -18,6 +19,8 @@ pub enum Resource {
     Model,
     /// An operation, by name.
     Operation,
+    /// A collection's calibration, by the collection's name.
+    Calibration,
 }
 
 impl fmt::Display for Resource {
@@ -28,6 +31,7 @@ impl fmt::Display for Resource {
             Self::Label => "label",
             Self::Model => "model",
             Self::Operation => "operation",
+            Self::Calibration => "calibration",
         })
     }
 }
@@ -141,6 +145,25 @@ pub enum Error {
         /// Its name.
         operation: String,
     },
+    /// Only a calibration can answer that.
+    #[error(
+        "{asked}: the collection {collection:?} {}: calibrate it (CalibrateCollection)",
+        match void {
+            None => "is not calibrated".to_owned(),
+            Some((of, now)) => format!("was calibrated for the model {of}, and has {now} now"),
+        }
+    )]
+    NotCalibrated {
+        /// The field.
+        asked: String,
+        /// The collection.
+        collection: String,
+        /// The model of the calibration it keeps, and its own now, where they differ.
+        void: Option<(String, String)>,
+    },
+    /// There are too few labels for a target rate.
+    #[error(transparent)]
+    TooFew(#[from] Shortage),
     /// A queue is full: try again later.
     #[error("{queue} is full; try again in a moment")]
     Busy {

@@ -7,10 +7,12 @@
 //!
 //! An [`Engine`] needs a tokio runtime; nothing here blocks its threads for long.
 
+mod calibrate;
 mod classify;
 mod collection;
 mod collections;
 mod compare;
+mod decide;
 mod embed;
 mod error;
 mod housekeeper;
@@ -20,6 +22,7 @@ mod item;
 mod items;
 mod limits;
 mod models;
+mod one_to_one;
 mod operation;
 mod operations;
 mod plan;
@@ -31,18 +34,22 @@ mod search;
 mod size;
 mod state;
 mod training;
+mod verify;
 mod writer;
 
 pub use crate::encoder::ImageError;
 pub use crate::store::CollectionRecord;
+pub use calibrate::Calibrate;
 pub use classify::{Answer, Classify, LabelScore, Method};
 pub use collections::{NewCollection, Source, Stats};
 pub use compare::Compared;
+pub use decide::{Decide, OperatingPoint};
 pub use error::{Error, Resource};
 pub use importing::Import;
 pub use item::{Change, Content, GivenVector, NewItem, Stored, Upserted};
 pub use items::{Reserved, Staged, Ticket};
 pub use limits::{Limits, count};
+pub use one_to_one::ClassifyBatch;
 pub use operation::{Cause, End, Operation};
 pub use probe::Probe;
 pub use queries::{Found, View};

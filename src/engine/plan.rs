@@ -62,6 +62,7 @@ impl<'a> Plan<'a> {
             Write::Update(collection, id, change) => self.update(&collection, id, change),
             Write::Delete(delete) => self.delete(delete),
             Write::Create(_)
+            | Write::Calibrate(..)
             | Write::Drop(_)
             | Write::AddModel { .. }
             | Write::RemoveModel { .. }

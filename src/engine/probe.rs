@@ -48,6 +48,26 @@ impl Engine {
         field: &str,
         probe: Probe,
     ) -> Result<Resolved, Error> {
+        self.resolve_or(collection, field, probe, Wait::No).await
+    }
+
+    /// The same for one of many probes: waits for room in the encoder's queue.
+    pub(super) async fn resolve_patiently(
+        &self,
+        collection: &Collection,
+        field: &str,
+        probe: Probe,
+    ) -> Result<Resolved, Error> {
+        self.resolve_or(collection, field, probe, Wait::Yes).await
+    }
+
+    async fn resolve_or(
+        &self,
+        collection: &Collection,
+        field: &str,
+        probe: Probe,
+        wait: Wait,
+    ) -> Result<Resolved, Error> {
         let field = probe.field(field);
         let vector = match probe {
             Probe::Vector(given) => collection.given(&field, given)?,
@@ -56,7 +76,7 @@ impl Engine {
                     return Err(collection.takes("an image", &field));
                 }
                 let _bytes = self.reserve_bytes(image.len()).await?;
-                self.embed_for(collection, &field, image, Wait::No).await?
+                self.embed_for(collection, &field, image, wait).await?
             }
             Probe::Item(id) => {
                 let vector = self.stored_vector(collection, &id)?;

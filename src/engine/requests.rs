@@ -5,6 +5,7 @@ use super::error::Error;
 use super::item::{Stored, Upserted};
 use super::limits::Limits;
 use crate::domain::Invalid;
+use crate::domain::calibration::Calibration;
 use crate::store::{CollectionRecord, ModelRecord};
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +24,8 @@ pub(super) enum Outcome {
     Imported(Box<ModelRecord>),
     /// An operation was accepted: its name.
     Accepted(String),
+    /// A collection was calibrated.
+    Calibrated(Box<Calibration>),
     /// A segment was installed.
     Installed,
 }

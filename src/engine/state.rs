@@ -64,7 +64,8 @@ impl<'a> State<'a> {
         }
     }
 
-    fn is_given_up(&self) -> bool {
+    /// Whether nobody waits for the answer any more.
+    pub(super) fn is_given_up(&self) -> bool {
         self.given_up.load(Ordering::Relaxed)
     }
 

@@ -7,6 +7,7 @@ use super::items::Reserved;
 use super::plan::Plan;
 use super::requests::{Outcome, RequestKey};
 use super::{Inner, now_ms};
+use crate::domain::calibration::Calibration;
 use crate::domain::{CollectionName, Filter, ItemId};
 use crate::index::Built;
 use crate::store::{Batch, CollectionRecord, ModelRecord};
@@ -43,6 +44,8 @@ pub(super) enum Write {
     Update(Arc<Collection>, ItemId, Change),
     /// Deletes items.
     Delete(Delete),
+    /// Sets or forgets a collection's calibration.
+    Calibrate(Arc<Collection>, Option<Box<Calibration>>),
     /// Makes a sealed segment part of its collection.
     Install(Arc<Collection>, Box<Built<RowTag>>),
 }
@@ -170,6 +173,9 @@ fn alone(inner: &Inner, op: Op) {
                 version,
                 files: _files,
             } => remove_model(inner, &version, op.request.as_ref()),
+            Write::Calibrate(collection, calibration) => {
+                calibrate(inner, &collection, calibration, op.request.as_ref())
+            }
             Write::Install(collection, built) => install(inner, &collection, *built),
             Write::Upsert(..) | Write::Update(..) | Write::Delete(..) => {
                 Err(Error::Internal("an item write outside a group".into()))
@@ -277,6 +283,26 @@ fn remove_model(
     }
     inner.store.remove_model(version)?;
     inner.models.remove(version);
+    Ok(outcome)
+}
+
+fn calibrate(
+    inner: &Inner,
+    collection: &Collection,
+    calibration: Option<Box<Calibration>>,
+    request: Option<&RequestKey>,
+) -> Result<Outcome, Error> {
+    let outcome = match &calibration {
+        Some(calibration) => Outcome::Calibrated(calibration.clone()),
+        None if collection.kept_calibration().is_none() => {
+            let name = collection.record().name.as_str();
+            return Err(Error::not_found(Resource::Calibration, name));
+        }
+        None => Outcome::Deleted(1),
+    };
+    let mut batch = Batch::new();
+    remember(&mut batch, request, &outcome)?;
+    super::calibrate::keep(inner, collection, calibration, batch)?;
     Ok(outcome)
 }
 

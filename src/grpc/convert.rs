@@ -4,7 +4,7 @@ use super::pb::{self, item, probe};
 use super::status;
 use super::structs::{from_struct, to_struct};
 use crate::domain::{CollectionName, Invalid, ItemId, Label, Payload};
-use crate::engine::{Content, Found, GivenVector, Hit, NewItem, Probe, View};
+use crate::engine::{Content, Found, GivenVector, Hit, NewItem, OperatingPoint, Probe, View};
 use bytes::Bytes;
 use prost_types::Timestamp;
 use tonic::Status;
@@ -80,6 +80,18 @@ pub(super) fn probe(message: Option<pb::Probe>, at: &str) -> Result<Probe, Statu
             Probe::Item(ItemId::new(id).map_err(|e| named(e, &field))?)
         }
     })
+}
+
+/// Where a decision was made.
+pub(super) fn operating_point(point: OperatingPoint) -> pb::OperatingPoint {
+    pb::OperatingPoint {
+        min_similarity: point.min_similarity,
+        target_rate: point.rate.map(|(target, _)| target),
+        rate_low: point.rate.map(|(_, interval)| interval.low),
+        rate_high: point.rate.map(|(_, interval)| interval.high),
+        false_reject_rate: point.frr,
+        gallery_labels: point.labels.unwrap_or(0) as u64,
+    }
 }
 
 /// A message holds either the vector or the image.

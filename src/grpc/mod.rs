@@ -14,6 +14,7 @@ pub mod longrunning {
     tonic::include_proto!("google.longrunning");
 }
 
+mod calibrations;
 mod collections;
 mod convert;
 mod deadline;

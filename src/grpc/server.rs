@@ -1,5 +1,6 @@
 //! The server: every service on one port, within limits, until asked to stop.
 
+use super::calibrations::Calibrations;
 use super::collections::Collections;
 use super::decisions::Decisions;
 use super::edge::EdgeLayer;
@@ -7,6 +8,7 @@ use super::items::Items;
 use super::longrunning::operations_server::OperationsServer;
 use super::models::Models;
 use super::operations::Operations;
+use super::pb::calibration_service_server::CalibrationServiceServer;
 use super::pb::collection_service_server::CollectionServiceServer;
 use super::pb::decision_service_server::DecisionServiceServer;
 use super::pb::item_service_server::ItemServiceServer;
@@ -195,12 +197,13 @@ fn router(
         .add_service(limited!(DecisionServiceServer, Decisions))
         .add_service(limited!(ModelServiceServer, Models))
         .add_service(limited!(OperationsServer, Operations))
+        .add_service(limited!(CalibrationServiceServer, Calibrations))
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?))
 }
 
 /// What the health service knows: every service, and the server as a whole ("").
-const REPORTED: [&str; 7] = [
+const REPORTED: [&str; 8] = [
     "",
     CollectionServiceServer::<Collections>::NAME,
     ItemServiceServer::<Items>::NAME,
@@ -208,6 +211,7 @@ const REPORTED: [&str; 7] = [
     DecisionServiceServer::<Decisions>::NAME,
     ModelServiceServer::<Models>::NAME,
     OperationsServer::<Operations>::NAME,
+    CalibrationServiceServer::<Calibrations>::NAME,
 ];
 
 async fn report(health: &HealthReporter, status: ServingStatus) {
@@ -234,6 +238,7 @@ async fn watch(engine: Arc<Engine>, health: HealthReporter) {
                 "",
                 CollectionServiceServer::<Collections>::NAME,
                 ItemServiceServer::<Items>::NAME,
+                CalibrationServiceServer::<Calibrations>::NAME,
             ] {
                 health
                     .set_service_status(name, ServingStatus::NotServing)

@@ -1,6 +1,7 @@
 //! From the engine's errors to gRPC statuses: the only place that knows codes.
 
 use crate::domain::Invalid;
+use crate::domain::calibration::Shortage;
 use crate::engine::{Error, ImageError, Resource};
 use std::time::Duration;
 use tonic::{Code, Status};
@@ -57,6 +58,21 @@ pub(super) fn precondition(reason: &str, subject: &str, message: &str) -> Status
     Status::with_error_details(Code::FailedPrecondition, message, details)
 }
 
+fn too_few(short: &Shortage, message: &str) -> Status {
+    let info = [
+        ("field", short.field.to_owned()),
+        ("labels", short.labels.to_string()),
+        ("labels_needed", short.labels_needed.to_string()),
+        ("there", short.there.to_string()),
+        ("needed", short.needed.to_string()),
+    ];
+    let info = info.map(|(name, value)| (name.to_owned(), value));
+    let mut details = ErrorDetails::with_error_info("TOO_FEW_PAIRS", DOMAIN, info);
+    let violation = PreconditionViolation::new("TOO_FEW_PAIRS", short.field, message);
+    details.set_precondition_failure(vec![violation]);
+    Status::with_error_details(Code::FailedPrecondition, message, details)
+}
+
 fn shouted(resource: Resource) -> String {
     resource.to_string().to_uppercase()
 }
@@ -95,6 +111,10 @@ impl From<Error> for Status {
                 precondition("TOO_FEW_CLASSES", &collection, &message)
             }
             Error::UnderWay { operation } => precondition("UNDER_WAY", &operation, &message),
+            Error::NotCalibrated { collection, .. } => {
+                precondition("NOT_CALIBRATED", &collection, &message)
+            }
+            Error::TooFew(short) => too_few(&short, &message),
             Error::Full { what, .. } => precondition("LIMIT_REACHED", what, &message),
             Error::Busy { .. } => {
                 let mut details = ErrorDetails::with_error_info("OVERLOADED", DOMAIN, []);

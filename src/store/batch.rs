@@ -2,6 +2,7 @@
 
 use super::{CollectionRecord, ItemRecord, Tag, codec, keys};
 use crate::domain::ItemId;
+use crate::domain::calibration::Calibration;
 use keys::Space;
 use std::collections::BTreeMap;
 
@@ -33,6 +34,17 @@ impl Batch {
     pub fn drop_collection(&mut self, number: u64) {
         self.delete(keys::numbered(Space::Collection, number));
         self.put(keys::numbered(Space::Dropped, number), Vec::new());
+    }
+
+    /// Sets a collection's calibration.
+    pub fn put_calibration(&mut self, collection: u64, calibration: &Calibration) {
+        let key = keys::numbered(Space::Calibration, collection);
+        self.put(key, codec::calibration(calibration));
+    }
+
+    /// Forgets a collection's calibration, if it has one.
+    pub fn delete_calibration(&mut self, collection: u64) {
+        self.delete(keys::numbered(Space::Calibration, collection));
     }
 
     /// Creates or replaces an item.

@@ -138,6 +138,11 @@ impl Store {
                 decode(key, &body, codec::read_operation)?;
                 None
             }
+            Space::Calibration => {
+                decode(key, &body, codec::read_calibration)?;
+                (!exists(&keys::numbered(Space::Collection, keys::number_at(key, 1)?))?)
+                    .then_some("its collection is missing")
+            }
             Space::Request => {
                 decode(key, &body, codec::read_request)?;
                 None

@@ -1,6 +1,7 @@
 //! How records become bytes: fixed fields first, little-endian, then what varies in length.
 
 use super::{CollectionRecord, ItemRecord, ModelRecord, OperationRecord, Tag, values};
+use crate::domain::calibration::Calibration;
 use crate::domain::{ItemId, Label};
 
 /// Meta: the sequence number.
@@ -92,6 +93,16 @@ pub(crate) fn operation(record: &OperationRecord) -> Vec<u8> {
 }
 
 pub(crate) fn read_operation(bytes: &[u8]) -> Result<OperationRecord, String> {
+    serde_json::from_slice(bytes).map_err(|e| e.to_string())
+}
+
+/// A calibration, as JSON likewise.
+pub(crate) fn calibration(calibration: &Calibration) -> Vec<u8> {
+    // Finite numbers, strings and plain enums.
+    serde_json::to_vec(calibration).unwrap_or_default()
+}
+
+pub(crate) fn read_calibration(bytes: &[u8]) -> Result<Calibration, String> {
     serde_json::from_slice(bytes).map_err(|e| e.to_string())
 }
 

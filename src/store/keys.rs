@@ -39,11 +39,13 @@ pub(crate) enum Space {
     Model = 15,
     /// Operations, by name.
     Operation = 16,
+    /// Calibrations, by collection.
+    Calibration = 17,
 }
 
 impl Space {
     /// All of them, in the order of their keys.
-    pub(crate) const ALL: [Self; 16] = [
+    pub(crate) const ALL: [Self; 17] = [
         Self::Meta,
         Self::Migration,
         Self::Collection,
@@ -60,10 +62,11 @@ impl Space {
         Self::Chunk,
         Self::Model,
         Self::Operation,
+        Self::Calibration,
     ];
 
     /// The spaces whose keys go on with the number of a collection: what a purge removes.
-    pub(crate) const OF_A_COLLECTION: [Self; 7] = [
+    pub(crate) const OF_A_COLLECTION: [Self; 8] = [
         Self::Item,
         Self::Tag,
         Self::Vector,
@@ -71,6 +74,7 @@ impl Space {
         Self::Segment,
         Self::SegmentBody,
         Self::SegmentGarbage,
+        Self::Calibration,
     ];
 
     /// The space of a key.
@@ -90,6 +94,7 @@ impl Space {
                 | Self::Request
                 | Self::Model
                 | Self::Operation
+                | Self::Calibration
         )
     }
 
@@ -112,6 +117,7 @@ impl Space {
             Self::Chunk => "chunk",
             Self::Model => "model",
             Self::Operation => "operation",
+            Self::Calibration => "calibration of collection",
         }
     }
 }
@@ -200,7 +206,9 @@ pub(crate) fn describe(key: &[u8]) -> String {
         Space::Meta | Space::Request | Space::Model | Space::Operation => {
             format!("{name} \"{}\"", text(&key[1..]))
         }
-        Space::Migration | Space::Collection | Space::Dropped => format!("{name} {}", part(1)),
+        Space::Migration | Space::Collection | Space::Dropped | Space::Calibration => {
+            format!("{name} {}", part(1))
+        }
         Space::Item => format!(
             "{name} \"{}\" of collection {}",
             text(key.get(9..).unwrap_or_default()),

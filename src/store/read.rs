@@ -4,6 +4,7 @@ use super::frame::{self, Frame};
 use super::keys::{self, Space};
 use super::{CollectionRecord, Error, ItemRecord, Store, Tag, codec};
 use crate::domain::ItemId;
+use crate::domain::calibration::Calibration;
 use sled::IVec;
 use std::ops::{Deref, Range};
 use std::sync::PoisonError;
@@ -48,6 +49,15 @@ impl Store {
                 decode(&key, &body, codec::read_collection)
             })
             .collect()
+    }
+
+    /// A collection's calibration.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`].
+    pub fn calibration(&self, collection: u64) -> Result<Option<Calibration>, Error> {
+        let key = keys::numbered(Space::Calibration, collection);
+        self.decoded(&key, codec::read_calibration)
     }
 
     /// One item.

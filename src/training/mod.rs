@@ -6,6 +6,7 @@
 //! - `init`, `block`, `buffers`, `pooling`, `stack`, `net`, `loss`, `learner`, `optim`: how it
 //!   learns.
 //! - `dataset`, `glyphs`: folders of labelled images, and an alphabet that draws itself.
+//! - `compared`: labelled vectors to comparisons of known truth, for calibration.
 //! - `evaluate`: figures on data that the encoder has not seen.
 //! - `options`, `trainer`, `run`, `checkpoint`, `oneshot`: the run, and how far it came.
 
@@ -14,6 +15,7 @@ pub mod batches;
 pub mod block;
 pub mod buffers;
 pub mod checkpoint;
+pub mod compared;
 pub mod corpus;
 pub mod dataset;
 mod error;

@@ -6,6 +6,7 @@
     reason = "a test may panic"
 )]
 
+mod decisions;
 mod encoders;
 mod eval;
 mod models;
@@ -78,6 +79,8 @@ fn usage_and_exit_codes() {
         "import",
         "search",
         "classify",
+        "assign",
+        "calibrate",
         "compare",
         "verify",
         "embed",

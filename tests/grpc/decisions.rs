@@ -174,6 +174,7 @@ async fn pairs_are_compared_and_claims_verified() {
         a: by_item("a1"),
         b: by_vector(&[3.0, 0.0]),
         min_similarity: min,
+        ..Default::default()
     };
     for (min, decision) in [
         (None, pb::Decision::Unspecified),
@@ -194,6 +195,7 @@ async fn pairs_are_compared_and_claims_verified() {
         probe,
         label: label.into(),
         min_similarity: min,
+        ..Default::default()
     };
     let answer = service
         .decisions()
@@ -311,7 +313,7 @@ async fn images_are_embedded_alike_alone_and_together() {
         collection: "glyphs".into(),
         a: by_image(glyph(1, 1)),
         b: by_image(glyph(1, 1)),
-        min_similarity: None,
+        ..Default::default()
     };
     assert!(
         service

@@ -8,6 +8,7 @@
 )]
 
 mod batches;
+mod calibration;
 mod collections;
 mod decisions;
 mod hostile;

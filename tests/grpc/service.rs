@@ -11,13 +11,14 @@ use tonic_types::StatusExt;
 use twindex::grpc::pb;
 use twindex::grpc::pb::item_service_client::ItemServiceClient;
 
-const SERVICES: [&str; 6] = [
+const SERVICES: [&str; 7] = [
     "twindex.v1.CollectionService",
     "twindex.v1.ItemService",
     "twindex.v1.SearchService",
     "twindex.v1.DecisionService",
     "twindex.v1.ModelService",
     "google.longrunning.Operations",
+    "twindex.v1.CalibrationService",
 ];
 
 #[tokio::test(flavor = "multi_thread")]

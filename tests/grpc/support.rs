@@ -108,6 +108,11 @@ impl Service {
         // An open connection would be drained for a while.
         self.channel = Channel::from_static("http://127.0.0.1:1").connect_lazy();
         self.stop().await;
+        self.start_again().await;
+    }
+
+    /// After [`Service::stop`].
+    pub async fn start_again(&mut self) {
         let (address, stop, serving) = start(self.dir.path(), &self.setup).await;
         self.address = address;
         self.channel = connect(address).await;

@@ -142,7 +142,8 @@ def by_reflection(channel, images):
 
     database = ProtoReflectionDescriptorDatabase(channel)
     services = set(database.get_services())
-    ours = {f"twindex.v1.{s}Service" for s in ("Collection", "Item", "Search", "Decision", "Model")}
+    names = ("Collection", "Item", "Search", "Decision", "Model", "Calibration")
+    ours = {f"twindex.v1.{s}Service" for s in names}
     assert ours | {"google.longrunning.Operations"} < services, services
     method = DescriptorPool(database).FindServiceByName("twindex.v1.SearchService").methods_by_name["Search"]
     request = GetMessageClass(method.input_type)()

@@ -3,11 +3,13 @@
 //! Every figure has a 95 % interval: Wilson's where trials are drawn independently, a
 //! bootstrap over classes where pairs share them.
 
+mod calibrate;
 mod compare;
 mod curves;
 mod data;
 mod figures;
 mod leakage;
+mod methods;
 mod nway;
 mod oneshot;
 mod retrieval;
@@ -47,6 +49,10 @@ enum Command {
     Verify(verify::Args),
     /// Recall@k and mean average precision, each image against all others
     Retrieval(retrieval::Args),
+    /// Whether a calibration keeps its promise: learnt on half of the labels, judged on the rest
+    Calibrate(calibrate::Args),
+    /// Which way of deciding is best here: nearest example, vote or prototype
+    Methods(methods::Args),
     /// Whether one of two encoders is better, on the same trials
     Compare(compare::Args),
     /// Test images that are among the training images, as they are or nearly: exit code 7
@@ -126,6 +132,16 @@ pub fn run(args: &Args, out: &Output) -> Result<(), CliError> {
             let encoder = model()?;
             let setting = setting(&encoder);
             tell(verify::run(args, &setting)?, &args.shared, &setting)
+        }
+        Command::Calibrate(args) => {
+            let encoder = model()?;
+            let setting = setting(&encoder);
+            tell(calibrate::run(args, &setting)?, &args.shared, &setting)
+        }
+        Command::Methods(args) => {
+            let encoder = model()?;
+            let setting = setting(&encoder);
+            tell(methods::run(args, &setting)?, &args.shared, &setting)
         }
         Command::Retrieval(args) => {
             let encoder = model()?;

@@ -1,5 +1,7 @@
 //! Honest figures: how often an encoder errs, on data that it has not seen.
 //!
+//! - [`calibration`]: whether a calibration keeps its promise on other classes.
+//! - [`methods`]: nearest example, vote or prototype.
 //! - [`nway`]: N-way K-shot classification; [`drawers`]: the same, over every pair of drawers.
 //! - [`runs`]: the one-shot runs that the Omniglot paper published (Lake et al. 2015).
 //! - [`verify`]: same or different: ROC AUC, EER, FRR at a given FAR, by [`pairs`] and [`roc`].
@@ -10,9 +12,11 @@
 
 pub mod alike;
 pub mod bootstrap;
+pub mod calibration;
 pub mod compare;
 pub mod drawers;
 pub mod leakage;
+pub mod methods;
 pub mod nway;
 pub mod paired;
 pub mod pairs;
