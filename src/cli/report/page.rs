@@ -5,24 +5,8 @@ use crate::cli::error::CliError;
 use std::fmt::Write;
 use std::path::Path;
 
-/// Nothing is fetched, whatever a label holds.
-const POLICY: &str = "default-src 'none'; img-src data:; style-src 'unsafe-inline'";
-
-const STYLE: &str = "\
-body { font: 15px/1.5 system-ui, sans-serif; color: #1d2329; background: #fff; max-width: 60rem; \
-margin: 2rem auto; padding: 0 1rem }
-h1 { font-size: 1.5rem } h2 { font-size: 1.15rem; margin-top: 2.2rem }
-table { border-collapse: collapse } td, th { padding: .15rem .9rem .15rem 0; text-align: left; \
-vertical-align: top; border-bottom: 1px solid #e3e6e9; overflow-wrap: anywhere }
-.setting td:first-child { color: #5c6670; white-space: nowrap }
-.warning { border-left: 4px solid #c8553d; background: #fbeeea; padding: .5rem 1rem }
-.note { color: #5c6670; margin: .2rem 0 .6rem }
-.pairs { display: flex; flex-wrap: wrap; gap: 1rem }
-figure { margin: 0; width: 15rem; overflow-wrap: anywhere; font-size: .82rem }
-figure div { display: flex; gap: .5rem }
-img { width: 105px; height: 105px; object-fit: contain; border: 1px solid #cdd3d8 }
-svg { max-width: 100%; height: auto }
-";
+/// Style, and the rule that nothing is fetched, whatever a label holds.
+const HEAD: &str = include_str!("head.html");
 
 /// Renders the report; `picture` gives an image's data URI.
 pub fn html(
@@ -30,11 +14,7 @@ pub fn html(
     picture: &dyn Fn(&Path) -> Result<String, CliError>,
 ) -> Result<String, CliError> {
     let title = escaped(&report.title);
-    let mut page = format!(
-        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta http-equiv=\"Content-Security-Policy\" content=\"{POLICY}\">\n\
-         <title>{title}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>\n"
-    );
+    let mut page = format!("{HEAD}<title>{title}</title>\n</head>\n<body>\n<h1>{title}</h1>\n");
     for warning in &report.warnings {
         add(
             &mut page,
