@@ -1,5 +1,8 @@
 //! Images a second through the tower, ours against the same net in candle's own
 //! operations, on one thread, on the bundled weights. `cargo bench --bench encoder`
+//!
+//! `cargo bench --bench encoder -- train THREADS` and `-- infer BATCH` print one figure as
+//! JSON, which `benches/peers/encoder.py` sets beside PyTorch's and ONNX Runtime's.
 #![allow(
     clippy::pedantic,
     clippy::unwrap_used,
@@ -15,6 +18,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use twindex::encoder::tower::EPSILON;
 use twindex::encoder::{Encoder, Plan, Pool, PoolOptions, Prepared, Weights};
+use twindex::training::Loss;
+use twindex::training::init::initial;
+use twindex::training::net::Net;
+use twindex::training::optim::{Method, Optimiser};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -99,12 +106,55 @@ fn rate(images: usize, mut work: impl FnMut()) -> f64 {
     best
 }
 
-fn main() {
-    // Candle's own parallelism is held to one thread, as ours is.
+fn threads(n: usize) {
+    // Candle's own parallelism is held to as many threads as ours is.
     rayon::ThreadPoolBuilder::new()
-        .num_threads(1)
+        .num_threads(n)
         .build_global()
         .unwrap();
+}
+
+/// Images a second of whole training steps, batch 256 of four drawings a class.
+fn train() -> f64 {
+    const BATCH: usize = 256;
+    let mut net = Net::new(&initial(Plan::default(), 7)).unwrap();
+    let mut optimiser = Optimiser::new(Method::AdamW, f32::INFINITY, net.parameters());
+    let batch = Tensor::rand(0.0_f32, 1.0, (BATCH, 16, 16, 4), &Device::Cpu).unwrap();
+    let labels: Vec<u32> = (0..BATCH as u32).map(|i| i / 4).collect();
+    rate(BATCH, || {
+        let z = net.forward(&batch, 0).unwrap();
+        let loss = Loss::SupCon.of(&z, &labels).unwrap();
+        optimiser.step(&loss.backward().unwrap(), 1e-3).unwrap();
+    })
+}
+
+fn main() {
+    // Cargo adds an argument of its own.
+    let asked: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|a| a != "--bench")
+        .collect();
+    match asked.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [] => whole(),
+        ["train", n] => {
+            threads(n.parse().unwrap());
+            println!("{{\"images_per_second\": {}}}", train());
+        }
+        ["infer", batch] => {
+            threads(1);
+            let batch: u32 = batch.parse().unwrap();
+            let encoder = Encoder::bundled().unwrap();
+            let images = (0..batch).map(|n| encoder.prepare(&drawing(n)).unwrap());
+            let images: Vec<Prepared> = images.collect();
+            let rate = rate(images.len(), || drop(encoder.embed(&images).unwrap()));
+            println!("{{\"images_per_second\": {rate}}}");
+        }
+        _ => panic!("train THREADS, infer BATCH or nothing is expected, not {asked:?}"),
+    }
+}
+
+fn whole() {
+    threads(1);
     let encoder = Encoder::bundled().unwrap();
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/models/omniglot.safetensors");
     let (weights, _) = Weights::parse(&std::fs::read(file).unwrap()).unwrap();
