@@ -118,9 +118,8 @@ fn threads(n: usize) {
 fn train() -> f64 {
     const BATCH: usize = 256;
     let mut net = Net::new(&initial(Plan::default(), 7)).unwrap();
-    let mut optimiser = Optimiser::new(Method::AdamW, 10.0, net.parameters());
-    let half = Plan::default().side / 2;
-    let batch = Tensor::rand(0.0_f32, 1.0, (BATCH, half, half, 4), &Device::Cpu).unwrap();
+    let mut optimiser = Optimiser::new(Method::AdamW, f32::INFINITY, net.parameters());
+    let batch = Tensor::rand(0.0_f32, 1.0, (BATCH, 16, 16, 4), &Device::Cpu).unwrap();
     let labels: Vec<u32> = (0..BATCH as u32).map(|i| i / 4).collect();
     rate(BATCH, || {
         let z = net.forward(&batch, 0).unwrap();
