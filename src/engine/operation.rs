@@ -1,8 +1,8 @@
 //! An operation as it stands, and as it is written down.
 
 use super::error::Error;
+use super::lock;
 use super::training::{Progress, Task, Trained};
-use super::{lock, now_ms};
 use crate::store::OperationRecord;
 use serde::{Deserialize, Serialize};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -50,6 +50,25 @@ pub struct Operation {
     pub end: Option<End>,
 }
 
+impl Operation {
+    /// As it is written down.
+    pub(super) fn record(&self) -> Result<OperationRecord, Error> {
+        let json = |e: serde_json::Error| Error::Internal(format!("writing an operation: {e}"));
+        Ok(OperationRecord {
+            task: serde_json::to_value(&self.task).map_err(json)?,
+            end: self
+                .end
+                .as_ref()
+                .map(serde_json::to_value)
+                .transpose()
+                .map_err(json)?,
+            name: self.name.clone(),
+            created_ms: self.created_ms,
+            ended_ms: self.ended_ms,
+        })
+    }
+}
+
 /// An operation and those who wait for it.
 #[derive(Debug)]
 pub(super) struct Entry {
@@ -87,10 +106,10 @@ impl Entry {
     }
 
     /// Tells those who wait how it ended.
-    pub(super) fn end(&self, end: End) {
+    pub(super) fn end(&self, end: End, ended_ms: u64) {
         let mut operation = lock(&self.operation);
         operation.end = Some(end);
-        operation.ended_ms = Some(now_ms());
+        operation.ended_ms = Some(ended_ms);
         drop(operation);
         self.ended.send_replace(true);
     }
@@ -102,23 +121,6 @@ impl Entry {
 
     pub(super) fn tell(&self, progress: Progress) {
         lock(&self.operation).progress = progress;
-    }
-
-    pub(super) fn record(&self) -> Result<OperationRecord, Error> {
-        let operation = self.read();
-        let json = |e: serde_json::Error| Error::Internal(format!("writing an operation: {e}"));
-        Ok(OperationRecord {
-            task: serde_json::to_value(&operation.task).map_err(json)?,
-            end: operation
-                .end
-                .as_ref()
-                .map(serde_json::to_value)
-                .transpose()
-                .map_err(json)?,
-            name: operation.name,
-            created_ms: operation.created_ms,
-            ended_ms: operation.ended_ms,
-        })
     }
 }
 

@@ -56,8 +56,8 @@ impl Operations {
             let entry = Entry::new(operation);
             if undone {
                 let why = "the server stopped before it was done; ask for it again";
-                entry.end(End::Failed(Cause::Aborted, why.into()));
-                batch.put_operation(&entry.record()?);
+                entry.end(End::Failed(Cause::Aborted, why.into()), now_ms());
+                batch.put_operation(&entry.read().record()?);
             }
             state.all.insert(name, entry);
         }
@@ -143,26 +143,33 @@ fn give_way() {
 }
 
 impl Inner {
-    /// Tells and writes how an operation ended; forgets the oldest beyond the limit.
+    /// Writes and then tells how an operation ended; forgets the oldest beyond the limit.
     fn finish(&self, entry: &Entry, how: End) -> Result<(), Error> {
-        entry.end(how);
+        let mut operation = entry.read();
+        operation.end = Some(how.clone());
+        let ended_ms = now_ms();
+        operation.ended_ms = Some(ended_ms);
         let mut batch = Batch::new();
-        batch.put_operation(&entry.record()?);
-        {
-            let mut state = lock(&self.operations.state);
-            let ended: Vec<String> = state
-                .all
-                .iter()
-                .filter(|(_, entry)| entry.read().end.is_some())
-                .map(|(name, _)| name.clone())
-                .collect();
-            let beyond = ended.len().saturating_sub(self.limits.max_operations);
-            for name in &ended[..beyond] {
-                state.all.remove(name);
-                batch.delete_operation(name);
-            }
+        batch.put_operation(&operation.record()?);
+        let forgotten: Vec<String> = {
+            let state = lock(&self.operations.state);
+            let ended = state.all.iter();
+            let ended = ended.filter(|(_, entry)| entry.read().end.is_some());
+            let ended: Vec<_> = ended.map(|(name, _)| name.clone()).collect();
+            let beyond = (ended.len() + 1).saturating_sub(self.limits.max_operations);
+            ended.into_iter().take(beyond).collect()
+        };
+        for name in &forgotten {
+            batch.delete_operation(name);
         }
-        Ok(self.store.commit(batch)?)
+        let committed = self.store.commit(batch);
+        // Told also where it could not be written: nobody is to wait for ever.
+        let mut state = lock(&self.operations.state);
+        for name in &forgotten {
+            state.all.remove(name);
+        }
+        entry.end(how, ended_ms);
+        Ok(committed?)
     }
 
     /// Takes an operation into the line, once it is on disk. Blocks.
@@ -197,7 +204,7 @@ impl Inner {
         };
         let entry = Entry::new(operation.clone());
         let mut batch = Batch::new();
-        batch.put_operation(&entry.record()?);
+        batch.put_operation(&entry.read().record()?);
         if let Some(key) = request {
             let outcome = Outcome::Accepted(name.clone()).encode()?;
             batch.put_request(key.as_bytes(), now_ms(), &outcome);
