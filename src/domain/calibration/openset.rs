@@ -51,14 +51,13 @@ impl OpenSet {
         targets.dedup();
         for target in targets {
             let growth = model.growth(target);
-            for labels in sizes(&model) {
-                match point(&model, target, labels, growth) {
-                    Ok(point) => points.push(point),
-                    Err(short) if target.total_cmp(&wanted).is_eq() && labels <= model.direct() => {
-                        return Err(short);
-                    }
-                    Err(_) => break,
-                }
+            let sizes = sizes(&model).into_iter();
+            let each = sizes.map(|labels| point(&model, target, labels, growth));
+            // All sizes or none: a threshold of a small gallery is too low for a large one.
+            match each.collect::<Result<Vec<_>, _>>() {
+                Ok(each) => points.extend(each),
+                Err(short) if target.total_cmp(&wanted).is_eq() => return Err(short),
+                Err(_) => {}
             }
         }
         Ok(Self { points })
