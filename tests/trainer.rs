@@ -152,8 +152,8 @@ fn training_goes_on_from_given_weights_and_measures() {
     };
     let trained = run(&more).unwrap();
     assert_eq!(trained.encoder.card().training.classes, 6);
-    // Four classes are too few for 20 ways; ten are enough for 5.
-    assert_eq!(trained.held_out, None);
+    // Of the four classes held out, as many ways as there are; ten are enough for 5.
+    assert!(trained.held_out.is_some_and(|error| error < 0.75));
     let [measured] = &trained.encoder.card().measured[..] else {
         panic!("{:?}", trained.encoder.card().measured);
     };

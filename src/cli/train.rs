@@ -69,6 +69,9 @@ pub struct Args {
     /// Stop when the classes kept aside have not done better so many times in a row, of 40
     #[arg(long, value_name = "N", default_value_t = 0)]
     patience: u32,
+    /// Seconds from one checkpoint to the next, 0 to 86,400
+    #[arg(long, value_name = "SECONDS", default_value_t = 30.0)]
+    checkpoint_every: f64,
     /// Start anew, whatever checkpoint there is
     #[arg(long)]
     fresh: bool,
@@ -97,6 +100,12 @@ pub fn run(args: &Args, out: &Output) -> Result<(), CliError> {
     options.licence.clone_from(&args.licence);
     options.reproduce = command(args, &options.recipe);
     options.resume = !args.fresh;
+    if !(0.0..=86_400.0).contains(&args.checkpoint_every) {
+        let was = args.checkpoint_every;
+        let told = format!("--checkpoint-every: {was}; 0 to 86400 seconds are allowed");
+        return Err(CliError::invalid(told));
+    }
+    options.checkpoint_every = Duration::from_secs_f64(args.checkpoint_every);
 
     let cancel = Arc::new(AtomicBool::new(false));
     on_interrupt(Arc::clone(&cancel))?;

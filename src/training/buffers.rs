@@ -18,9 +18,18 @@ impl Buffers {
         }
     }
 
-    /// Leaves a vector for later.
+    /// Leaves a vector for later. As many should be given as are taken, of each length.
     pub fn give(&self, vector: Vec<f32>) {
+        if vector.is_empty() {
+            return;
+        }
         let mut free = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         free.push(vector);
+    }
+
+    /// How many vectors lie there.
+    #[cfg(test)]
+    pub fn len(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 }

@@ -136,6 +136,52 @@ fn a_card_tells_how_to_make_it_again() {
 }
 
 #[test]
+fn a_training_that_is_killed_again_and_again_gives_the_same_weights() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = glyphs(&dir.path().join("images"), 12, 4);
+    let train = |out: &Path| {
+        let mut command = Command::new(BINARY);
+        let options = ["--steps", "40", "--name", "same", "--held-out", "0.25"];
+        command
+            .args(["train", "--data", &data, "--json", "--out"])
+            .arg(out)
+            .args(options)
+            .args(["--patience", "30", "--checkpoint-every", "0"])
+            .stdout(std::process::Stdio::piped());
+        command
+    };
+    let version = |command: &mut Command| {
+        let output = command.output().unwrap();
+        assert!(output.status.success());
+        let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+        (told["model"].clone(), told["steps"].clone())
+    };
+    let whole = version(&mut train(&dir.path().join("whole.safetensors")));
+
+    let out = dir.path().join("killed.safetensors");
+    let checkpoint = dir.path().join("killed.safetensors.checkpoint");
+    let written = || {
+        std::fs::metadata(&checkpoint)
+            .and_then(|m| m.modified())
+            .ok()
+    };
+    let mut kills = 0;
+    while kills < 3 && !out.exists() {
+        let before = written();
+        let mut running = train(&out).spawn().unwrap();
+        while written() == before && running.try_wait().unwrap().is_none() {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        running.kill().unwrap();
+        running.wait().unwrap();
+        kills += 1;
+    }
+    assert!(kills > 1, "the training was over before it could be killed");
+    assert_eq!(version(&mut train(&out)), whole);
+    assert!(!checkpoint.exists());
+}
+
+#[test]
 fn the_published_runs_are_read_as_published() {
     let dir = tempfile::tempdir().unwrap();
     let alphabet = Alphabet::new(2, 20);
