@@ -7,8 +7,9 @@
 
 use super::net::Parameter;
 use super::stack::with_values;
+use crate::simd::conv::{self, Filters, Geometry};
 use candle_core::backprop::GradStore;
-use candle_core::{Device, Result, Tensor};
+use candle_core::{Result, Tensor};
 use serde::{Deserialize, Serialize};
 
 const BETA1: f32 = 0.9;
@@ -113,7 +114,7 @@ impl Optimiser {
             let muon = parameter.decays && self.method == Method::Muon;
             with_values(gradient, |gradient| {
                 if muon {
-                    let direction = orthogonal(&look_ahead(moments, gradient, shorter), columns)?;
+                    let direction = orthogonal(&look_ahead(moments, gradient, shorter), columns);
                     let rows = direction.len() / columns;
                     #[expect(clippy::cast_precision_loss, reason = "sides of a matrix")]
                     let size = rate * MUON_STEP * (rows.max(columns) as f32).sqrt();
@@ -184,37 +185,71 @@ fn look_ahead(moments: &mut Moments, gradient: &[f32], shorter: f32) -> Vec<f32>
 /// About the nearest matrix with orthogonal columns (or rows, where these are fewer): five
 /// Newton-Schulz steps, whose coefficients bring singular values to 0.7..1.2 fast (Jordan et
 /// al. 2024).
-fn orthogonal(matrix: &[f32], columns: usize) -> Result<Vec<f32>> {
+///
+/// By our own kernels, on the calling thread: the library's products would wait for threads of
+/// its own more than a hundred times a step.
+fn orthogonal(matrix: &[f32], columns: usize) -> Vec<f32> {
     let rows = matrix.len() / columns;
-    let mut x = Tensor::from_slice(matrix, (rows, columns), &Device::Cpu)?;
-    let wide = rows <= columns;
-    if wide {
-        x = x.t()?.contiguous()?;
+    if rows <= columns {
+        let x = orthogonal_columns(transposed(matrix, columns), rows);
+        return transposed(&x, rows);
     }
-    let length = x.sqr()?.sum_all()?.to_scalar::<f32>()?.sqrt() + 1e-7;
-    x = (x / f64::from(length))?;
+    orthogonal_columns(matrix.to_vec(), columns)
+}
+
+fn orthogonal_columns(mut x: Vec<f32>, columns: usize) -> Vec<f32> {
+    let length = x.iter().map(|v| v * v).sum::<f32>().sqrt() + 1e-7;
+    for v in &mut x {
+        *v /= length;
+    }
     for _ in 0..5 {
-        let a = x.t()?.matmul(&x)?;
-        let b = ((&a * -4.7750)? + (a.matmul(&a)? * 2.0315)?)?;
-        x = ((&x * 3.4445)? + x.matmul(&b)?)?;
+        let a = gram(&x, columns);
+        let mut b = product(&a, &a, columns);
+        for (b, a) in b.iter_mut().zip(&a) {
+            *b = 2.0315 * *b - 4.7750 * a;
+        }
+        let turned = product(&x, &b, columns);
+        for (x, turned) in x.iter_mut().zip(&turned) {
+            *x = 3.4445 * *x + turned;
+        }
     }
-    if wide {
-        x = x.t()?.contiguous()?;
-    }
-    x.flatten_all()?.to_vec1::<f32>()
+    x
+}
+
+/// `x b`, where `b` is square: a convolution of side 1 over the rows of `x`.
+fn product(x: &[f32], b: &[f32], columns: usize) -> Vec<f32> {
+    let geometry = Geometry::new(1, x.len() / columns, columns, 1, 1);
+    let mut out = vec![0.0; x.len()];
+    conv::forward(x, &geometry, &Filters::new(b, columns), &mut out);
+    out
+}
+
+/// `x^T x`: the kernel's gradient of such a convolution.
+fn gram(x: &[f32], columns: usize) -> Vec<f32> {
+    let geometry = Geometry::new(1, x.len() / columns, columns, 1, 1);
+    let mut out = vec![0.0; columns * columns];
+    conv::add_kernel_gradient(x, &geometry, x, &mut out);
+    out
+}
+
+fn transposed(matrix: &[f32], columns: usize) -> Vec<f32> {
+    let rows = matrix.len() / columns;
+    let at = |i: usize| matrix[i % rows * columns + i / rows];
+    (0..matrix.len()).map(at).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::training::random::Random;
+    use candle_core::Device;
 
     #[test]
     fn what_muon_follows_is_nearly_orthogonal() {
         let random = &mut Random::new(1, 1);
         for (rows, columns) in [(30, 5), (5, 30), (8, 8)] {
             let matrix: Vec<f32> = (0..rows * columns).map(|_| random.normal()).collect();
-            let x = orthogonal(&matrix, columns).unwrap();
+            let x = orthogonal(&matrix, columns);
             let x = Tensor::from_vec(x, (rows, columns), &Device::Cpu).unwrap();
             let gram = if rows > columns {
                 x.t().unwrap().matmul(&x)
