@@ -34,8 +34,16 @@ pub struct ServerArgs {
 pub struct ViewArgs {
     /// Embed an image by the mean of so many views of it, 1 to 32, at so many times the work; as
     /// many as the collection says if not given
-    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true, value_parser = views)]
-    pub views: u32,
+    #[arg(long, value_name = "N", value_parser = views)]
+    views: Option<u32>,
+}
+
+impl ViewArgs {
+    /// As a message says it; 0 where none is given.
+    #[must_use]
+    pub fn number(self) -> u32 {
+        self.views.unwrap_or_default()
+    }
 }
 
 /// A number of views, where one is given.
@@ -85,7 +93,7 @@ impl ProbeArgs {
         };
         Ok(pb::Probe {
             content: Some(content),
-            views: views.views,
+            views: views.number(),
         })
     }
 }
@@ -97,7 +105,7 @@ impl ProbeArgs {
 pub fn image_probe(path: &Path, views: ViewArgs) -> Result<pb::Probe, CliError> {
     Ok(pb::Probe {
         content: Some(pb::probe::Content::Image(read(path)?)),
-        views: views.views,
+        views: views.number(),
     })
 }
 

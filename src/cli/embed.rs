@@ -43,7 +43,7 @@ pub async fn run(args: Args, out: &Output) -> Result<(), CliError> {
     let mut request = pb::EmbedRequest {
         collection: args.collection.clone(),
         images: Vec::new(),
-        views: args.views.views,
+        views: args.views.number(),
     };
     let (mut vectors, mut model) = (Vec::new(), String::new());
     let mut images = args.images.iter().map(|path| read(path)).peekable();

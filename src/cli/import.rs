@@ -28,13 +28,12 @@ pub struct Args {
     overwrite: bool,
     /// Embed each image by the mean of so many views of it, 1 to 32, at so many times the work;
     /// a collection that is made by this command does so with queries as well
-    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true, value_parser = views)]
-    views: u32,
+    #[arg(long, value_name = "N", value_parser = views)]
+    views: Option<u32>,
     /// Store so many views of each image as items of their own, 1 to 32: ID is the image itself,
-    /// ID~2, ID~3 … are the others, without an image and with the payload {"view_of": ID}
-    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true,
-        value_parser = views, conflicts_with = "views")]
-    store_views: u32,
+    /// ID~2, ID~3 … are the others, without an image and with ID as `view_of` in their payload
+    #[arg(long, value_name = "N", value_parser = views, conflicts_with = "views")]
+    store_views: Option<u32>,
     #[command(flatten)]
     server: ServerArgs,
 }
@@ -110,20 +109,20 @@ const LARGEST: u64 = MAX_MESSAGE_BYTES as u64;
 pub async fn run(args: Args, out: &Output) -> Result<(), CliError> {
     let folder = Folder::open(&args.folder).map_err(|e| CliError::invalid(e.to_string()))?;
     let mut client = Client::connect(&args.server).await?;
-    make(&mut client, &args.collection, args.views).await?;
     let files: Vec<File> = folder.files().collect();
     let how = How {
         overwrite: args.overwrite,
-        views: args.views,
-        store_views: args.store_views,
+        views: args.views.unwrap_or_default(),
+        store_views: args.store_views.unwrap_or_default(),
     };
+    make(&mut client, &args.collection, how.views).await?;
     let mut report = import(&mut client, &args.collection, files, how, out).await?;
     let unreadable = folder.refused().iter();
     report
         .refused
         .extend(unreadable.map(|r| (r.path.clone(), r.why.clone())));
     report.refused.sort();
-    let what = if args.store_views > 1 {
+    let what = if how.store_views > 1 {
         "views"
     } else {
         "images"
