@@ -6,6 +6,7 @@ use super::support::{
 use serde_json::json;
 use tonic::Code;
 use twindex::grpc::pb;
+use twindex::grpc::pb::calibration_service_client::CalibrationServiceClient;
 
 async fn of(views: u32) -> Service {
     let service = Service::start().await;
@@ -169,6 +170,22 @@ async fn views_of_one_example_are_items_of_their_own_and_go_together() {
     };
     let deleted = service.items().batch_delete_items(delete).await.unwrap();
     assert_eq!(deleted.into_inner().deleted, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_calibration_of_other_views_does_not_fit() {
+    let service = of(4).await;
+    service.images("h").await;
+    let mut calibrations = CalibrationServiceClient::new(service.channel.clone());
+    let request = pb::CalibrateCollectionRequest {
+        collection: "g".into(),
+        source_collection: "h".into(),
+        ..Default::default()
+    };
+    let status = calibrations.calibrate_collection(request).await;
+    let (status, field) = (status.unwrap_err(), "source_collection");
+    assert_error(&status, Code::InvalidArgument, "INVALID_FIELD", field);
+    assert!(status.message().contains("views"), "{status:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
