@@ -82,7 +82,11 @@ impl Raster {
                 return self.prepare();
             }
             let warp = warp(self.input, number);
-            let values = warp.apply(&self.values, 1.0, self.input, self.side / 2);
+            let mut values = warp.apply(&self.values, 1.0, self.input, self.side / 2);
+            // Weights that add up to a hair more than 1.
+            for v in &mut values {
+                *v = v.clamp(-1.0, 1.0);
+            }
             Prepared(values.into_boxed_slice())
         };
         views.numbers().map(view).collect()
