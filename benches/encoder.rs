@@ -200,7 +200,9 @@ fn whole() {
             for nth in 0..512 {
                 let (pool, file) = (Arc::clone(&pool), files[nth % 64].clone());
                 let encoder = Arc::clone(&encoder);
-                callers.spawn(async move { pool.embed(encoder, file.into()).await.unwrap() });
+                callers.spawn(async move {
+                    pool.embed(encoder, bytes::Bytes::from(file)).await.unwrap()
+                });
             }
             while callers.join_next().await.is_some() {}
         });

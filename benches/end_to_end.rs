@@ -185,6 +185,7 @@ fn request(values: &[f32], exact: bool) -> pb::SearchRequest {
         collection: "bench".into(),
         probe: Some(pb::Probe {
             content: Some(pb::probe::Content::Vector(vector)),
+            ..Default::default()
         }),
         k: 10,
         exact,

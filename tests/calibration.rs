@@ -6,6 +6,7 @@ mod support;
 
 use std::path::Path;
 use std::process::Command;
+use twindex::domain::Views;
 use twindex::domain::calibration::{
     Comparison, Judged, Model, OpenSet, Scale, Shortage, Table, Targets, choose, logit,
 };
@@ -251,7 +252,7 @@ fn on_omniglot_the_promise_is_kept() {
     }
     let folder = Folder::open_whole(dir.path()).unwrap();
     let encoder = Encoder::bundled().unwrap();
-    let mut classes = embed_folder(&encoder, &folder, &|_| {}).unwrap();
+    let mut classes = embed_folder(&encoder, &folder, Views::ONE, &|_| {}).unwrap();
     // Some of each class: as many classes, a fraction of the time.
     classes.iter_mut().for_each(|c| c.vectors.truncate(8));
     let targets = Targets {

@@ -173,6 +173,7 @@ async fn check(
             collection: collection.into(),
             probe: found.keys().next().map(|n| pb::Probe {
                 content: Some(pb::probe::Content::ItemId(format!("{n:08}"))),
+                ..Default::default()
             }),
             k: 10_000,
             exact: true,

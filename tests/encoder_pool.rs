@@ -6,7 +6,8 @@ use image::{GrayImage, ImageFormat, Luma};
 use std::io::Cursor;
 use std::sync::Arc;
 use std::time::Duration;
-use twindex::encoder::{Card, Encoder, ImageError, Plan, Pool, PoolError, PoolOptions};
+use twindex::domain::{ViewNumber, Views};
+use twindex::encoder::{Card, Encoder, ImageError, Plan, Pool, PoolError, PoolOptions, Viewed};
 
 fn picture(width: u32, height: u32, nth: u32) -> Bytes {
     let draw = |x: u32, y: u32| Luma([if (x + y * nth) % 17 < 3 { 0 } else { 255 }]);
@@ -43,6 +44,28 @@ async fn many_callers_each_get_their_own_answer() {
         let (nth, embedding) = answer.unwrap();
         let image = encoder.prepare(&picture(40, 40, nth)).unwrap();
         assert_eq!(embedding.unwrap(), encoder.embed(&[image]).unwrap()[0]);
+    }
+    assert_eq!(pool.queued(), 0);
+}
+
+/// Also where an image has more views than a batch or the queue has room for.
+#[tokio::test(flavor = "multi_thread")]
+async fn images_of_many_views_and_of_one_share_batches() {
+    let pool = pool(2, 4);
+    let encoder = bundled();
+    let views = |nth: u32| Views::Mean(ViewNumber::new("views", 1 + 5 * nth % 32).unwrap());
+    let mut callers = tokio::task::JoinSet::new();
+    for nth in 0..40 {
+        let pool = Arc::clone(&pool);
+        let (image, views) = (picture(40, 40, nth), views(nth));
+        let viewed = Viewed { image, views };
+        callers.spawn(async move { (nth, pool.embed(bundled(), viewed).await) });
+    }
+    while let Some(answer) = callers.join_next().await {
+        let (nth, embedding) = answer.unwrap();
+        let prepared = encoder.prepare_views(&picture(40, 40, nth), views(nth));
+        let alone = encoder.embed_views(vec![prepared.unwrap()]).unwrap();
+        assert_eq!(embedding.unwrap(), alone[0]);
     }
     assert_eq!(pool.queued(), 0);
 }

@@ -185,6 +185,7 @@ async fn after_a_failed_write_reads_go_on_and_the_end_is_no_success() {
         collection: "v".into(),
         probe: Some(pb::Probe {
             content: Some(pb::probe::Content::ItemId(id.into())),
+            ..Default::default()
         }),
         with_payload: true,
         ..Default::default()

@@ -9,7 +9,7 @@
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::path::Path;
-use twindex::domain::{CollectionName, ItemId, Label, Metric, Payload};
+use twindex::domain::{CollectionName, ItemId, Label, Metric, Payload, ViewNumber};
 use twindex::store::{Batch, CollectionRecord, Error, ItemRecord, Options, Store, Tag};
 
 /// What a collection must hold.
@@ -93,6 +93,7 @@ fn collection(number: u64) -> CollectionRecord {
         m: 16,
         ef_construction: 200,
         keep_images: true,
+        views: ViewNumber::ONE,
         created_ms: 7,
     }
 }

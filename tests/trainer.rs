@@ -5,6 +5,7 @@ use image::{GrayImage, Luma};
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use twindex::domain::Views;
 use twindex::encoder::Encoder;
 use twindex::training::dataset::Folder;
 use twindex::training::evaluate::{embed_folder, nway};
@@ -169,7 +170,11 @@ fn training_goes_on_from_given_weights_and_measures() {
         within_parent: false,
         seed: measured.seed,
     };
-    let rate = nway::run(&embed_folder(&written, &folder, &|_| ()).unwrap(), &task).unwrap();
+    let rate = nway::run(
+        &embed_folder(&written, &folder, Views::ONE, &|_| ()).unwrap(),
+        &task,
+    )
+    .unwrap();
     assert_eq!(measured.error, rate.rate());
 }
 

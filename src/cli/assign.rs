@@ -1,6 +1,6 @@
 //! `twindex assign`: labels of images that are known to show each label at most once.
 
-use super::client::{Client, ServerArgs, image_probe};
+use super::client::{Client, ServerArgs, ViewArgs, image_probe};
 use super::decide::probability;
 use super::error::CliError;
 use super::output::Output;
@@ -17,6 +17,8 @@ pub struct Args {
     #[arg(required = true, value_name = "IMAGE")]
     images: Vec<PathBuf>,
     #[command(flatten)]
+    views: ViewArgs,
+    #[command(flatten)]
     server: ServerArgs,
 }
 
@@ -26,7 +28,7 @@ pub struct Args {
 /// What the server answers.
 pub async fn run(args: Args, out: &Output) -> Result<(), CliError> {
     let mut client = Client::connect(&args.server).await?.decisions;
-    let probes = args.images.iter().map(|path| image_probe(path));
+    let probes = args.images.iter().map(|path| image_probe(path, args.views));
     let request = pb::ClassifyBatchRequest {
         collection: args.collection,
         probes: probes.collect::<Result<_, _>>()?,

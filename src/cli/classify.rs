@@ -1,6 +1,6 @@
 //! `twindex classify`: the label of a probe, by the enrolled examples.
 
-use super::client::{Client, ProbeArgs, ServerArgs};
+use super::client::{Client, ProbeArgs, ServerArgs, ViewArgs};
 use super::decide::{self, point, point_json};
 use super::error::CliError;
 use super::output::Output;
@@ -31,6 +31,8 @@ pub struct Args {
     #[arg(long, value_name = "P", value_parser = decide::rate)]
     prior: Option<f64>,
     #[command(flatten)]
+    views: ViewArgs,
+    #[command(flatten)]
     server: ServerArgs,
 }
 
@@ -57,7 +59,7 @@ pub async fn run(args: Args, out: &Output) -> Result<(), CliError> {
     };
     let request = pb::ClassifyRequest {
         collection: args.collection,
-        probe: Some(args.probe.probe()?),
+        probe: Some(args.probe.probe(args.views)?),
         method: method.into(),
         k: args.k,
         min_similarity: args.min_similarity,

@@ -1,6 +1,7 @@
 //! The command line as a gRPC client: connecting, probes, and errors in words.
 
 use super::error::CliError;
+use crate::domain::ViewNumber;
 use crate::grpc::longrunning::operations_client::OperationsClient;
 use crate::grpc::{MAX_MESSAGE_BYTES, pb};
 use pb::calibration_service_client::CalibrationServiceClient;
@@ -28,6 +29,33 @@ pub struct ServerArgs {
     pub server: String,
 }
 
+/// How an image is looked at.
+#[derive(Debug, Clone, Copy, Default, clap::Args)]
+pub struct ViewArgs {
+    /// Embed an image by the mean of so many views of it, 1 to 32, at so many times the work; as
+    /// many as the collection says if not given
+    #[arg(long, value_name = "N", value_parser = views)]
+    views: Option<u32>,
+}
+
+impl ViewArgs {
+    /// As a message says it; 0 where none is given.
+    #[must_use]
+    pub fn number(self) -> u32 {
+        self.views.unwrap_or_default()
+    }
+}
+
+/// A number of views, where one is given.
+///
+/// # Errors
+/// It is none.
+pub fn views(text: &str) -> Result<u32, String> {
+    let number: u32 = text.parse().map_err(|_| "1 to 32 are allowed")?;
+    let number = ViewNumber::new("views", number).map_err(|e| e.allowed)?;
+    Ok(number.into())
+}
+
 /// What to look for: exactly one.
 #[derive(Debug, Clone, clap::Args)]
 #[group(required = true, multiple = false)]
@@ -53,7 +81,7 @@ impl ProbeArgs {
     ///
     /// # Errors
     /// The image file cannot be read.
-    pub fn probe(self) -> Result<pb::Probe, CliError> {
+    pub fn probe(self, views: ViewArgs) -> Result<pb::Probe, CliError> {
         use pb::probe::Content;
         let content = match (self.image, self.vector, self.item) {
             (Some(path), _, _) => Content::Image(read(&path)?),
@@ -65,6 +93,7 @@ impl ProbeArgs {
         };
         Ok(pb::Probe {
             content: Some(content),
+            views: views.number(),
         })
     }
 }
@@ -73,9 +102,10 @@ impl ProbeArgs {
 ///
 /// # Errors
 /// The file cannot be read.
-pub fn image_probe(path: &Path) -> Result<pb::Probe, CliError> {
+pub fn image_probe(path: &Path, views: ViewArgs) -> Result<pb::Probe, CliError> {
     Ok(pb::Probe {
         content: Some(pb::probe::Content::Image(read(path)?)),
+        views: views.number(),
     })
 }
 

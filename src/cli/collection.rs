@@ -1,6 +1,6 @@
 //! `twindex collection`: create, list, show and delete collections.
 
-use super::client::{Client, ServerArgs};
+use super::client::{Client, ServerArgs, views};
 use super::error::CliError;
 use super::output::Output;
 use crate::grpc::pb;
@@ -61,6 +61,9 @@ struct Create {
     /// Do not keep source images
     #[arg(long)]
     discard_images: bool,
+    /// Embed images by the mean of so many views of them, 1 to 32, at so many times the work
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = views, conflicts_with = "dimension")]
+    views: u32,
     /// Links a graph node keeps, 2 to 128
     #[arg(long, default_value_t = 16)]
     m: u32,
@@ -86,6 +89,7 @@ fn to_json(c: &pb::Collection) -> Value {
         "m": c.m,
         "ef_construction": c.ef_construction,
         "keeps_images": !c.discard_images,
+        "views": c.views,
     })
 }
 
@@ -143,6 +147,7 @@ pub async fn run(args: Args, out: &Output) -> Result<(), CliError> {
                 m: create.m,
                 ef_construction: create.ef_construction,
                 discard_images: create.discard_images,
+                views: create.views,
                 ..pb::Collection::default()
             };
             let request = pb::CreateCollectionRequest {

@@ -1,6 +1,6 @@
 //! `twindex compare`: how alike two images are.
 
-use super::client::{Client, ServerArgs, image_probe};
+use super::client::{Client, ServerArgs, ViewArgs, image_probe};
 use super::decide::{self, point, point_json, probability};
 use super::error::CliError;
 use super::output::Output;
@@ -27,6 +27,8 @@ pub struct Args {
     #[arg(long, value_name = "P", value_parser = decide::rate)]
     prior: Option<f64>,
     #[command(flatten)]
+    views: ViewArgs,
+    #[command(flatten)]
     server: ServerArgs,
 }
 
@@ -48,8 +50,8 @@ pub async fn run(args: Args, out: &Output) -> Result<(), CliError> {
     let mut client = Client::connect(&args.server).await?.decisions;
     let request = pb::CompareRequest {
         collection: args.collection,
-        a: Some(image_probe(&args.a)?),
-        b: Some(image_probe(&args.b)?),
+        a: Some(image_probe(&args.a, args.views)?),
+        b: Some(image_probe(&args.b, args.views)?),
         min_similarity: args.min_similarity,
         target_far: args.far,
         prior: args.prior,

@@ -1,6 +1,6 @@
 //! `twindex embed`: images to vectors.
 
-use super::client::{Client, ServerArgs, read};
+use super::client::{Client, ServerArgs, ViewArgs, read};
 use super::error::CliError;
 use super::output::Output;
 use crate::grpc::{MAX_MESSAGE_BYTES, pb};
@@ -17,6 +17,8 @@ pub struct Args {
     /// The collection whose encoder is used; the server's own if not given
     #[arg(long, default_value = "")]
     collection: String,
+    #[command(flatten)]
+    views: ViewArgs,
     #[command(flatten)]
     server: ServerArgs,
 }
@@ -41,6 +43,7 @@ pub async fn run(args: Args, out: &Output) -> Result<(), CliError> {
     let mut request = pb::EmbedRequest {
         collection: args.collection.clone(),
         images: Vec::new(),
+        views: args.views.number(),
     };
     let (mut vectors, mut model) = (Vec::new(), String::new());
     let mut images = args.images.iter().map(|path| read(path)).peekable();

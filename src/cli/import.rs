@@ -1,6 +1,6 @@
 //! `twindex import`: a folder of labelled images into a collection.
 
-use super::client::{Client, ServerArgs};
+use super::client::{Client, ServerArgs, views};
 use super::error::CliError;
 use super::output::Output;
 use super::progress::Bar;
@@ -26,8 +26,60 @@ pub struct Args {
     /// Import again what is there already
     #[arg(long)]
     overwrite: bool,
+    /// Embed each image by the mean of so many views of it, 1 to 32, at so many times the work;
+    /// a collection that is made by this command does so with queries as well
+    #[arg(long, value_name = "N", value_parser = views)]
+    views: Option<u32>,
+    /// Store so many views of each image as items of their own, 1 to 32: ID is the image itself,
+    /// ID~2, ID~3 … are the others, without an image and with ID as `view_of` in their payload
+    #[arg(long, value_name = "N", value_parser = views, conflicts_with = "views")]
+    store_views: Option<u32>,
     #[command(flatten)]
     server: ServerArgs,
+}
+
+/// How files are stored.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct How {
+    /// Again, where they are there already.
+    pub overwrite: bool,
+    /// By the mean of so many views; 0: as the collection says.
+    pub views: u32,
+    /// So many views of each as items of their own; 0: one item by the mean.
+    pub store_views: u32,
+}
+
+/// An item to be: a file, or one view of it.
+struct Row {
+    file: File,
+    view: u32,
+    view_of: Option<String>,
+}
+
+/// The items that a file becomes.
+fn rows(file: &File, how: How) -> Vec<Row> {
+    if how.store_views == 0 {
+        let (file, view_of) = (file.clone(), None);
+        let view = 0;
+        return vec![Row {
+            file,
+            view,
+            view_of,
+        }];
+    }
+    let row = |view| {
+        let mut row = Row {
+            file: file.clone(),
+            view,
+            view_of: None,
+        };
+        if view > 1 {
+            row.file.id = format!("{}~{view}", file.id);
+            row.view_of = Some(file.id.clone());
+        }
+        row
+    };
+    (1..=how.store_views).map(row).collect()
 }
 
 /// What became of a folder.
@@ -57,18 +109,28 @@ const LARGEST: u64 = MAX_MESSAGE_BYTES as u64;
 pub async fn run(args: Args, out: &Output) -> Result<(), CliError> {
     let folder = Folder::open(&args.folder).map_err(|e| CliError::invalid(e.to_string()))?;
     let mut client = Client::connect(&args.server).await?;
-    make(&mut client, &args.collection).await?;
     let files: Vec<File> = folder.files().collect();
-    let mut report = import(&mut client, &args.collection, files, args.overwrite, out).await?;
+    let how = How {
+        overwrite: args.overwrite,
+        views: args.views.unwrap_or_default(),
+        store_views: args.store_views.unwrap_or_default(),
+    };
+    make(&mut client, &args.collection, how.views).await?;
+    let mut report = import(&mut client, &args.collection, files, how, out).await?;
     let unreadable = folder.refused().iter();
     report
         .refused
         .extend(unreadable.map(|r| (r.path.clone(), r.why.clone())));
     report.refused.sort();
-    tell(&report, out)
+    let what = if how.store_views > 1 {
+        "views"
+    } else {
+        "images"
+    };
+    tell(&report, what, out)
 }
 
-fn tell(report: &Report, out: &Output) -> Result<(), CliError> {
+fn tell(report: &Report, what: &str, out: &Output) -> Result<(), CliError> {
     #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
     let rate = report.imported as f64 / report.seconds.max(1e-9);
     if out.is_json() {
@@ -83,7 +145,7 @@ fn tell(report: &Report, out: &Output) -> Result<(), CliError> {
         }))?;
     } else {
         out.line(&format!(
-            "imported {} images in {:.1} s ({rate:.0} a second), skipped {} that were there",
+            "imported {} {what} in {:.1} s ({rate:.0} a second), skipped {} that were there",
             report.imported, report.seconds, report.skipped
         ))?;
     }
@@ -98,14 +160,15 @@ fn tell(report: &Report, out: &Output) -> Result<(), CliError> {
     Err(CliError::partial(text))
 }
 
-/// Creates a collection of images, unless there is one of this name.
+/// Creates a collection of images by so many views, unless there is one of this name.
 ///
 /// # Errors
 /// What the server answers.
-pub async fn make(client: &mut Client, name: &str) -> Result<(), CliError> {
+pub async fn make(client: &mut Client, name: &str, views: u32) -> Result<(), CliError> {
     let request = pb::CreateCollectionRequest {
         collection: Some(pb::Collection {
             name: name.to_owned(),
+            views,
             ..pb::Collection::default()
         }),
         request_id: String::new(),
@@ -124,17 +187,18 @@ pub async fn import(
     client: &mut Client,
     collection: &str,
     files: Vec<File>,
-    overwrite: bool,
+    how: How,
     out: &Output,
 ) -> Result<Report, CliError> {
     let began = Instant::now();
-    let (files, refused) = sendable(files);
+    let rows = files.iter().flat_map(|file| rows(file, how)).collect();
+    let (files, refused) = sendable(rows);
     let mut report = Report {
         refused,
         ..Report::default()
     };
     let total = files.len();
-    let files = if overwrite {
+    let files = if how.overwrite {
         files
     } else {
         missing(client, collection, files).await?
@@ -142,14 +206,14 @@ pub async fn import(
     report.skipped = total - files.len();
 
     let bar = Bar::new(out, "importing", files.len() as u64);
-    let names: Vec<String> = files.iter().map(|f| f.id.clone()).collect();
+    let names: Vec<String> = files.iter().map(|r| r.file.id.clone()).collect();
     let (messages, stream) = mpsc::channel(AHEAD);
     let (unsent, mut unsendable) = mpsc::unbounded_channel();
     let name = collection.to_owned();
     let reader = tokio::task::spawn_blocking(move || {
-        for (tag, file) in files.into_iter().enumerate() {
-            let id = file.id.clone();
-            let message = match message(&name, tag, file) {
+        for (tag, row) in files.into_iter().enumerate() {
+            let id = row.file.id.clone();
+            let message = match message(&name, tag, row, how.views) {
                 Ok(message) => message,
                 Err(why) => {
                     let _ = unsent.send((id, why));
@@ -168,7 +232,7 @@ pub async fn import(
     let mut answers = answers.await?.into_inner();
     let broken = |report: &Report, status| {
         let (stored, refused) = (report.imported, report.refused.len());
-        let next = if overwrite {
+        let next = if how.overwrite {
             "the same command without --overwrite stores the others"
         } else {
             "the same command goes on from there"
@@ -203,7 +267,7 @@ pub async fn import(
 
 /// The files whose path can be an id and a label, and why others cannot be sent: the server
 /// would refuse what is asked along with them.
-fn sendable(files: Vec<File>) -> (Vec<File>, Vec<(String, String)>) {
+fn sendable(rows: Vec<Row>) -> (Vec<Row>, Vec<(String, String)>) {
     let check = |file: &File| -> Result<(), Invalid> {
         ItemId::new(&*file.id)?;
         if !file.label.is_empty() {
@@ -211,11 +275,11 @@ fn sendable(files: Vec<File>) -> (Vec<File>, Vec<(String, String)>) {
         }
         Ok(())
     };
-    let (mut good, mut bad) = (Vec::with_capacity(files.len()), Vec::new());
-    for file in files {
-        match check(&file) {
-            Ok(()) => good.push(file),
-            Err(why) => bad.push((file.id, why.to_string())),
+    let (mut good, mut bad) = (Vec::with_capacity(rows.len()), Vec::new());
+    for row in rows {
+        match check(&row.file) {
+            Ok(()) => good.push(row),
+            Err(why) => bad.push((row.file.id, why.to_string())),
         }
     }
     (good, bad)
@@ -225,8 +289,14 @@ fn sendable(files: Vec<File>) -> (Vec<File>, Vec<(String, String)>) {
 fn message(
     collection: &str,
     tag: usize,
-    file: File,
+    row: Row,
+    views: u32,
 ) -> Result<pb::StreamUpsertItemsRequest, String> {
+    let Row {
+        file,
+        view,
+        view_of,
+    } = row;
     let fits = |bytes: u64| match bytes {
         0..=LARGEST => Ok(()),
         _ => Err(format!(
@@ -242,6 +312,11 @@ fn message(
             id: file.id,
             label: file.label,
             content: Some(pb::item::Content::Image(image.into())),
+            payload: view_of.map(|id| prost_types::Struct {
+                fields: [("view_of".to_owned(), id.into())].into(),
+            }),
+            views,
+            only_view: view,
             ..pb::Item::default()
         }),
         tag: tag as u64,
@@ -254,20 +329,20 @@ fn message(
 async fn missing(
     client: &mut Client,
     collection: &str,
-    files: Vec<File>,
-) -> Result<Vec<File>, CliError> {
+    rows: Vec<Row>,
+) -> Result<Vec<Row>, CliError> {
     let mut absent = HashSet::new();
-    for some in files.chunks(ASK) {
+    for some in rows.chunks(ASK) {
         let request = pb::BatchGetItemsRequest {
             collection: collection.to_owned(),
-            ids: some.iter().map(|f| f.id.clone()).collect(),
+            ids: some.iter().map(|r| r.file.id.clone()).collect(),
             view: None,
         };
         let answer = client.items.batch_get_items(request).await?.into_inner();
         absent.extend(answer.missing);
     }
-    Ok(files
+    Ok(rows
         .into_iter()
-        .filter(|f| absent.contains(&f.id))
+        .filter(|r| absent.contains(&r.file.id))
         .collect())
 }

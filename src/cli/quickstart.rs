@@ -1,6 +1,6 @@
 //! `twindex quickstart`: the whole story in ten seconds, on real gRPC.
 
-use super::client::{Client, ServerArgs, image_probe};
+use super::client::{Client, ServerArgs, ViewArgs, image_probe};
 use super::error::CliError;
 use super::output::{Output, quoted};
 use super::{contact_sheet, import, serve};
@@ -103,7 +103,11 @@ async fn tour(args: &Args, url: &str, out: &Output) -> Result<serde_json::Value,
     // Everything goes into the gallery first: what it refuses has no part in the tour.
     let chosen = chosen(&folder);
     fresh(&mut client, GALLERY).await?;
-    let report = import::import(&mut client, GALLERY, chosen.concat(), true, out).await?;
+    let anew = import::How {
+        overwrite: true,
+        ..import::How::default()
+    };
+    let report = import::import(&mut client, GALLERY, chosen.concat(), anew, out).await?;
     let refused = folder.refused().iter();
     let mut left_out: Vec<_> = refused.map(|r| (r.path.clone(), r.why.clone())).collect();
     left_out.extend(report.refused);
@@ -118,7 +122,7 @@ async fn tour(args: &Args, url: &str, out: &Output) -> Result<serde_json::Value,
     let rest: Vec<File> = labels.iter().flat_map(|f| f[1..].iter().cloned()).collect();
 
     fresh(&mut client, ENROLLED).await?;
-    let enrolled = import::import(&mut client, ENROLLED, first.clone(), true, out).await?;
+    let enrolled = import::import(&mut client, ENROLLED, first.clone(), anew, out).await?;
     say(format!(
         "1. Enrolled one example of each of {} labels.",
         enrolled.imported
@@ -215,7 +219,7 @@ async fn fresh(client: &mut Client, name: &str) -> Result<(), CliError> {
     {
         return Err(status.into());
     }
-    import::make(client, name).await
+    import::make(client, name, 0).await
 }
 
 /// How many of the files get their own label.
@@ -226,7 +230,7 @@ async fn classify(client: &Client, files: &[File]) -> Result<usize, CliError> {
             async move {
                 let request = pb::ClassifyRequest {
                     collection: ENROLLED.to_owned(),
-                    probe: Some(image_probe(&file.path)?),
+                    probe: Some(image_probe(&file.path, ViewArgs::default())?),
                     max_labels: 1,
                     ..pb::ClassifyRequest::default()
                 };
@@ -256,6 +260,7 @@ async fn retrieve(
             collection: GALLERY.to_owned(),
             probe: Some(pb::Probe {
                 content: Some(pb::probe::Content::ItemId(probe.id.clone())),
+                views: 0,
             }),
             k: SHEET.1,
             ..pb::SearchRequest::default()
@@ -280,8 +285,8 @@ async fn pairs(client: &mut Client, first: &[File], rest: &[File]) -> Result<(f3
     for (a, b) in [(&first[0], same), (&first[0], &first[1])] {
         let request = pb::CompareRequest {
             collection: ENROLLED.to_owned(),
-            a: Some(image_probe(&a.path)?),
-            b: Some(image_probe(&b.path)?),
+            a: Some(image_probe(&a.path, ViewArgs::default())?),
+            b: Some(image_probe(&b.path, ViewArgs::default())?),
             ..pb::CompareRequest::default()
         };
         similar.push(

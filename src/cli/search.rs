@@ -1,6 +1,6 @@
 //! `twindex search`: the nearest items.
 
-use super::client::{Client, ProbeArgs, ServerArgs};
+use super::client::{Client, ProbeArgs, ServerArgs, ViewArgs};
 use super::error::CliError;
 use super::output::Output;
 use crate::grpc::pb;
@@ -29,6 +29,8 @@ pub struct Args {
     #[arg(long, default_value_t = 0)]
     ef: u32,
     #[command(flatten)]
+    views: ViewArgs,
+    #[command(flatten)]
     server: ServerArgs,
 }
 
@@ -47,7 +49,7 @@ pub async fn run(args: Args, out: &Output) -> Result<(), CliError> {
     let mut client = Client::connect(&args.server).await?.search;
     let request = pb::SearchRequest {
         collection: args.collection,
-        probe: Some(args.probe.probe()?),
+        probe: Some(args.probe.probe(args.views)?),
         k: args.k,
         filter: labelled(args.label),
         min_similarity: args.min_similarity,

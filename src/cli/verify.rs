@@ -1,6 +1,6 @@
 //! `twindex verify`: whether a probe is what it claims to be.
 
-use super::client::{Client, ProbeArgs, ServerArgs};
+use super::client::{Client, ProbeArgs, ServerArgs, ViewArgs};
 use super::compare::word;
 use super::decide::{self, point, point_json, probability};
 use super::error::CliError;
@@ -28,6 +28,8 @@ pub struct Args {
     #[arg(long, value_name = "P", value_parser = decide::rate)]
     prior: Option<f64>,
     #[command(flatten)]
+    views: ViewArgs,
+    #[command(flatten)]
     server: ServerArgs,
 }
 
@@ -49,7 +51,7 @@ pub async fn run(args: Args, out: &Output) -> Result<(), CliError> {
     let mut client = Client::connect(&args.server).await?.decisions;
     let request = pb::VerifyRequest {
         collection: args.collection,
-        probe: Some(args.probe.probe()?),
+        probe: Some(args.probe.probe(args.views)?),
         label: args.label,
         min_similarity: args.min_similarity,
         target_far: args.far,

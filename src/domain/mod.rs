@@ -14,6 +14,7 @@ mod item;
 mod metric;
 mod payload;
 mod scalars;
+mod views;
 
 pub use assignment::assign;
 pub use decision::{Example, Ranked, Rule, rank};
@@ -25,3 +26,4 @@ pub use item::Item;
 pub use metric::Metric;
 pub use payload::{MAX_PAYLOAD_BYTES, MAX_PAYLOAD_DEPTH, Payload};
 pub use scalars::Scalars;
+pub use views::{MAX_VIEWS, ViewNumber, Views};

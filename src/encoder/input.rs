@@ -15,14 +15,15 @@ impl Prepared {
     }
 }
 
-/// Twice as fine as [`Prepared`], each way: what training augments.
+/// Twice as fine as [`Prepared`], each way: what training augments, and views are taken of.
 ///
 /// [`Raster::prepare`] averages squares of 2 x 2, and so does bilinear sampling at the
 /// centres of the coarse grid: an augmentation that moves nothing gives what serving sees.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Raster {
-    values: Box<[f32]>,
-    side: usize,
+    pub(super) values: Box<[f32]>,
+    pub(super) side: usize,
+    pub(super) input: Input,
 }
 
 impl Raster {
@@ -40,6 +41,7 @@ impl Raster {
         Ok(Self {
             values: values.into_boxed_slice(),
             side,
+            input: plan.input,
         })
     }
 

@@ -4,6 +4,7 @@
 //!   limits; `look`: what it shows, for people and to be found again.
 //! - `header`, `plan`, `card`, `weights`: the file a model lives in; nothing in it is trusted.
 //! - `conv`, `layer`, `tower`: the network, on candle.
+//! - `warp`, `views`: an image moved a little, and the mean over such views of it.
 //! - `queue`, `pool`: many callers, few threads, small batches.
 
 mod card;
@@ -22,6 +23,8 @@ mod pool;
 mod queue;
 mod shrink;
 pub mod tower;
+mod views;
+pub(crate) mod warp;
 pub mod weights;
 
 pub use card::{Card, Measured, Standing, Training};
@@ -30,7 +33,7 @@ pub use error::{Error, ImageError};
 pub use input::{Prepared, Raster};
 pub use look::{Look, thumbnail};
 pub use plan::{Architecture, Input, Plan, Step};
-pub use pool::{Pool, PoolError, PoolOptions};
+pub use pool::{Pool, PoolError, PoolOptions, Viewed};
 pub use weights::Weights;
 
 use crate::domain::{Embedding, Metric};

@@ -5,7 +5,7 @@
 
 use super::queue::{Job, Queue};
 use super::{Encoder, ImageError, Prepared};
-use crate::domain::Embedding;
+use crate::domain::{Embedding, Views};
 use bytes::Bytes;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
@@ -19,9 +19,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, oneshot};
 pub struct PoolOptions {
     /// Threads; by default one a core. At least 1.
     pub threads: usize,
-    /// Most images that wait. At least 1.
+    /// Most images that wait, each counted as often as it has views. At least 1.
     pub queue: usize,
-    /// Most images that pass through the tower together. At least 1.
+    /// Most images that pass through the tower together, counted likewise; one of more views
+    /// passes alone. At least 1.
     pub max_batch: usize,
 }
 
@@ -32,6 +33,23 @@ impl Default for PoolOptions {
             queue: 1024,
             max_batch: 64,
         }
+    }
+}
+
+/// An image file, PNG, JPEG or PNM, and which of its views are embedded.
+#[derive(Debug, Clone)]
+pub struct Viewed {
+    /// The file.
+    pub image: Bytes,
+    /// The views.
+    pub views: Views,
+}
+
+impl From<Bytes> for Viewed {
+    /// The image itself.
+    fn from(image: Bytes) -> Self {
+        let views = Views::ONE;
+        Self { image, views }
     }
 }
 
@@ -98,29 +116,35 @@ impl Pool {
         }
     }
 
-    /// Embeds a PNG, JPEG or PNM file; waits while the queue is full.
+    /// Embeds an image file; waits while the queue is full.
     ///
     /// # Errors
     /// The image was refused, the pool is closed, or the encoder failed.
-    pub async fn embed(&self, encoder: Arc<Encoder>, image: Bytes) -> Result<Embedding, PoolError> {
+    pub async fn embed(
+        &self,
+        encoder: Arc<Encoder>,
+        image: impl Into<Viewed>,
+    ) -> Result<Embedding, PoolError> {
+        let image = image.into();
         let place = Arc::clone(&self.places)
-            .acquire_owned()
+            .acquire_many_owned(self.places_of(&image))
             .await
             .map_err(|_| PoolError::Closed)?;
         self.enqueue(encoder, image, place).await
     }
 
-    /// Embeds a PNG, JPEG or PNM file; does not wait for room.
+    /// Embeds an image file; does not wait for room.
     ///
     /// # Errors
     /// As [`Pool::embed`], and [`PoolError::Busy`] when the queue is full.
     pub async fn try_embed(
         &self,
         encoder: Arc<Encoder>,
-        image: Bytes,
+        image: impl Into<Viewed>,
     ) -> Result<Embedding, PoolError> {
+        let image = image.into();
         let place = Arc::clone(&self.places)
-            .try_acquire_owned()
+            .try_acquire_many_owned(self.places_of(&image))
             .map_err(|e| match e {
                 TryAcquireError::Closed => PoolError::Closed,
                 TryAcquireError::NoPermits => PoolError::Busy { queue: self.length },
@@ -135,12 +159,12 @@ impl Pool {
     pub fn embed_blocking(
         &self,
         encoder: Arc<Encoder>,
-        image: Bytes,
+        image: impl Into<Viewed>,
     ) -> Result<Embedding, PoolError> {
         block_on(self.embed(encoder, image))
     }
 
-    /// Images that wait now.
+    /// Images that wait now, each counted as often as it has views.
     #[must_use]
     pub fn queued(&self) -> usize {
         self.queue.len()
@@ -152,10 +176,16 @@ impl Pool {
         self.queue.close();
     }
 
+    /// One a view; a queue that is shorter than that takes the image when it is empty.
+    fn places_of(&self, image: &Viewed) -> u32 {
+        let places = image.views.count().min(self.length);
+        u32::try_from(places).unwrap_or(u32::MAX)
+    }
+
     async fn enqueue(
         &self,
         encoder: Arc<Encoder>,
-        image: Bytes,
+        image: Viewed,
         place: OwnedSemaphorePermit,
     ) -> Result<Embedding, PoolError> {
         let (answer, answered) = oneshot::channel();
@@ -197,8 +227,8 @@ fn work(jobs: Vec<Job>) {
     let Some(encoder) = jobs.first().map(|job| Arc::clone(&job.encoder)) else {
         return;
     };
-    let (waiting, images): (Vec<Job>, Vec<Prepared>) = decode(jobs).into_iter().unzip();
-    let failed = match catch_unwind(AssertUnwindSafe(|| encoder.embed(&images))) {
+    let (waiting, images): (Vec<Job>, Vec<Vec<Prepared>>) = decode(jobs).into_iter().unzip();
+    let failed = match catch_unwind(AssertUnwindSafe(|| encoder.embed_views(images))) {
         Ok(Ok(embeddings)) => {
             for (job, embedding) in waiting.into_iter().zip(embeddings) {
                 job.done(Ok(embedding));
@@ -214,16 +244,17 @@ fn work(jobs: Vec<Job>) {
 }
 
 /// Decodes what someone still waits for; who is refused is answered, who is gone is left out.
-fn decode(jobs: Vec<Job>) -> Vec<(Job, Prepared)> {
+fn decode(jobs: Vec<Job>) -> Vec<(Job, Vec<Prepared>)> {
     let mut ready = Vec::with_capacity(jobs.len());
     for mut job in jobs {
         // The queue has room again as soon as the job is no longer in it.
-        drop(job.place.split(1));
+        drop(job.place.split(job.place.num_permits()));
         if job.answer.is_closed() {
             continue;
         }
-        match job.encoder.prepare(&job.image) {
-            Ok(image) => ready.push((job, image)),
+        let Viewed { image, views } = &job.image;
+        match job.encoder.prepare_views(image, *views) {
+            Ok(views) => ready.push((job, views)),
             Err(error) => job.done(Err(error.into())),
         }
     }
@@ -268,7 +299,7 @@ mod tests {
             .map(|_| {
                 let (answer, answered) = oneshot::channel();
                 let place = Arc::clone(&places).try_acquire_owned().unwrap();
-                let image = image.clone();
+                let image = Viewed::from(image.clone());
                 let job = Job {
                     image,
                     encoder: Encoder::bundled().unwrap(),

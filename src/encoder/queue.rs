@@ -1,21 +1,26 @@
 //! Jobs waiting for the pool's threads.
 
-use super::{Encoder, PoolError};
+use super::{Encoder, PoolError, Viewed};
 use crate::domain::Embedding;
-use bytes::Bytes;
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-/// An image, who embeds it, whom to answer, and the place in the queue it holds until it is taken.
+/// An image, who embeds it, whom to answer, and the places in the queue, one a view, that it
+/// holds until it is taken.
 pub(super) struct Job {
-    pub image: Bytes,
+    pub image: Viewed,
     pub encoder: Arc<Encoder>,
     pub answer: oneshot::Sender<Result<Embedding, PoolError>>,
     pub place: OwnedSemaphorePermit,
 }
 
 impl Job {
+    /// Images that it passes through the tower.
+    fn size(&self) -> usize {
+        self.image.views.count()
+    }
+
     /// Answers; whether anyone still listens does not matter.
     pub fn done(self, result: Result<Embedding, PoolError>) {
         let _ = self.answer.send(result);
@@ -25,6 +30,8 @@ impl Job {
 #[derive(Default)]
 struct State {
     jobs: VecDeque<Job>,
+    /// The size of all jobs.
+    size: usize,
     idle: usize,
     closed: bool,
 }
@@ -55,14 +62,16 @@ impl Queue {
             drop(state);
             job.done(Err(PoolError::Closed));
         } else {
+            state.size += job.size();
             state.jobs.push_back(job);
             drop(state);
             self.news.notify_one();
         }
     }
 
+    /// Views that wait.
     pub fn len(&self) -> usize {
-        self.state().jobs.len()
+        self.state().size
     }
 
     /// No more jobs; those that wait are still handed out.
@@ -71,19 +80,24 @@ impl Queue {
         self.news.notify_all();
     }
 
-    /// Waits for jobs and takes this thread's fair share of them, at most `most`; jobs whose
-    /// caller went away are dropped. None when closed and empty.
+    /// Waits for jobs and takes this thread's fair share of them, at most `most` views or one
+    /// job; jobs whose caller went away are dropped. None when closed and empty.
     pub fn take(&self, most: usize) -> Option<Vec<Job>> {
         let mut state = self.state();
         state.idle += 1;
         loop {
-            let fair = state.jobs.len().div_ceil(state.idle).min(most);
-            let mut batch = Vec::with_capacity(fair);
-            while batch.len() < fair {
-                match state.jobs.pop_front() {
-                    Some(job) if job.answer.is_closed() => {}
-                    Some(job) => batch.push(job),
-                    None => break,
+            let fair = state.size.div_ceil(state.idle).min(most);
+            let (mut batch, mut taken) = (Vec::new(), 0);
+            while let Some(job) = state.jobs.pop_front() {
+                let (size, gone) = (job.size(), job.answer.is_closed());
+                if !gone && !batch.is_empty() && taken + size > fair {
+                    state.jobs.push_front(job);
+                    break;
+                }
+                state.size -= size;
+                if !gone {
+                    taken += size;
+                    batch.push(job);
                 }
             }
             if !batch.is_empty() {
@@ -105,14 +119,23 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::{ViewNumber, Views};
+    use bytes::Bytes;
     use tokio::sync::Semaphore;
 
     type Answer = oneshot::Receiver<Result<Embedding, PoolError>>;
 
     fn job(name: u8, places: &Arc<Semaphore>) -> (Job, Answer) {
+        viewed(name, 1, places)
+    }
+
+    fn viewed(name: u8, views: u32, places: &Arc<Semaphore>) -> (Job, Answer) {
         let (answer, answered) = oneshot::channel();
-        let place = Arc::clone(places).try_acquire_owned().unwrap();
-        let image = Bytes::from(vec![name]);
+        let place = Arc::clone(places).try_acquire_many_owned(views).unwrap();
+        let image = Viewed {
+            image: Bytes::from(vec![name]),
+            views: Views::Mean(ViewNumber::new("views", views).unwrap()),
+        };
         let job = Job {
             image,
             encoder: Encoder::bundled().unwrap(),
@@ -123,7 +146,7 @@ mod tests {
     }
 
     fn names(batch: &[Job]) -> Vec<u8> {
-        batch.iter().map(|job| job.image[0]).collect()
+        batch.iter().map(|job| job.image.image[0]).collect()
     }
 
     #[test]
@@ -146,6 +169,26 @@ mod tests {
         let (late, mut answer) = job(9, &places);
         queue.push(late);
         assert_eq!(answer.try_recv().unwrap(), Err(PoolError::Closed));
+    }
+
+    #[test]
+    fn a_batch_is_counted_in_views_and_holds_one_job_at_least() {
+        let (queue, places) = (Queue::default(), Arc::new(Semaphore::new(64)));
+        let mut answers = Vec::new();
+        for (name, views) in [(0, 3), (1, 4), (2, 2), (3, 32), (4, 1)] {
+            let (job, answer) = viewed(name, views, &places);
+            queue.push(job);
+            answers.push(answer);
+        }
+        assert_eq!((queue.len(), places.available_permits()), (42, 22));
+        assert_eq!(names(&queue.take(8).unwrap()), [0, 1]);
+        assert_eq!(names(&queue.take(8).unwrap()), [2]);
+        assert_eq!(names(&queue.take(8).unwrap()), [3]);
+        // Who left counts no longer.
+        drop(answers.pop());
+        queue.close();
+        assert!(queue.take(8).is_none());
+        assert_eq!((queue.len(), places.available_permits()), (0, 64));
     }
 
     #[test]

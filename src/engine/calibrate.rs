@@ -90,11 +90,12 @@ impl Engine {
 
 /// Similarities of one collection say something of another's only if they are made alike.
 fn fits(field: &str, source: &CollectionRecord, own: &CollectionRecord) -> Result<(), Error> {
-    if (source.metric, source.dim, &source.model) == (own.metric, own.dim, &own.model) {
+    let made = |c: &CollectionRecord| (c.metric, c.dim, c.model.clone(), c.views);
+    if made(source) == made(own) {
         return Ok(());
     }
     let allowed = format!(
-        "a collection of the metric, dimension and model of {:?} is allowed",
+        "a collection of the metric, dimension, model and views of {:?} is allowed",
         own.name.as_str()
     );
     Err(Invalid::new(field, source.name.as_str(), allowed).into())

@@ -3,7 +3,7 @@
 use super::error::{Error, Resource};
 use super::item::GivenVector;
 use crate::domain::calibration::Calibration;
-use crate::domain::{Embedding, Invalid, ItemId, Label, Metric};
+use crate::domain::{Embedding, Invalid, ItemId, Label, Metric, Views};
 use crate::index::{Index, Options, Snapshot};
 use crate::store::{CollectionRecord, Store, Tag};
 use arc_swap::ArcSwapOption;
@@ -97,6 +97,11 @@ impl Collection {
     #[must_use]
     pub fn record(&self) -> &CollectionRecord {
         &self.record
+    }
+
+    /// The views of an image that are embedded where a request does not say which.
+    pub(super) fn views(&self) -> Views {
+        Views::Mean(self.record.views)
     }
 
     pub(super) fn index(&self) -> &Index<RowTag> {

@@ -4,7 +4,7 @@ use super::error::{Error, Resource};
 use super::requests::{Outcome, RequestKey};
 use super::writer::Write;
 use super::{Engine, now_ms};
-use crate::domain::{CollectionName, Invalid, MAX_DIM, Metric};
+use crate::domain::{CollectionName, Invalid, MAX_DIM, Metric, ViewNumber};
 use crate::store::CollectionRecord;
 use std::ops::RangeInclusive;
 
@@ -39,6 +39,8 @@ pub struct NewCollection {
     pub ef_construction: u32,
     /// Whether source images are kept.
     pub keep_images: bool,
+    /// Views of an image whose mean is embedded, unless a request asks for others; 0 takes 1.
+    pub views: u32,
 }
 
 /// Counts and sizes.
@@ -94,6 +96,14 @@ impl Engine {
             )
             .into());
         }
+        let views = match new.views {
+            0 => ViewNumber::ONE,
+            n => ViewNumber::new("views", n)?,
+        };
+        if matches!(new.source, Source::Vectors(_)) && views != ViewNumber::ONE {
+            let was = views.get().to_string();
+            return Err(Invalid::new("views", was, "a vector has no views: 1 is allowed").into());
+        }
         let (dim, model) = match new.source {
             Source::Vectors(dim) => (dim, None),
             Source::Images(model) => {
@@ -126,6 +136,7 @@ impl Engine {
                 &EF_CONSTRUCTION,
             )?,
             keep_images: new.keep_images,
+            views,
             created_ms: now_ms(),
         })
     }

@@ -1,7 +1,7 @@
 //! Items on their way in and out: what is stored, what is changed, what is answered.
 
 use super::size::encoded_bytes;
-use crate::domain::{Embedding, Invalid, Item, ItemId, Label, Payload};
+use crate::domain::{Embedding, Invalid, Item, ItemId, Label, Payload, Views};
 use crate::store::ItemRecord;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -16,11 +16,21 @@ pub struct GivenVector {
     pub model: Option<String>,
 }
 
+/// An image that a client brings.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct GivenImage {
+    /// The encoded image.
+    pub bytes: Bytes,
+    /// Which views of it are embedded; `None`: as many as the collection says.
+    pub views: Option<Views>,
+}
+
 /// What an item is indexed by.
 #[derive(Debug, Clone)]
 pub enum Content {
-    /// An encoded image, for collections that embed.
-    Image(Bytes),
+    /// An encoded image, for collections that embed. It is kept with the item unless the
+    /// collection discards images or only another view of it is embedded.
+    Image(GivenImage),
     /// A vector, for collections that take vectors.
     Vector(GivenVector),
 }
@@ -42,7 +52,7 @@ impl NewItem {
     /// About the memory it takes.
     pub(super) fn bytes(&self) -> usize {
         let content = match &self.content {
-            Content::Image(image) => image.len(),
+            Content::Image(image) => image.bytes.len(),
             Content::Vector(given) => given.values.len() * 4,
         };
         1_024 + content + encoded_bytes(self.payload.fields())

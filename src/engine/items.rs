@@ -340,10 +340,11 @@ impl Engine {
         let (vector, image) = match item.content {
             Content::Image(image) if takes_images => {
                 let field = format!("{outer}.image");
-                let vector = self
-                    .embed_for(collection, &field, image.clone(), wait)
-                    .await?;
-                (vector, collection.record().keep_images.then_some(image))
+                let other_view = image.views.is_some_and(|v| !v.with_image_itself());
+                let keep = collection.record().keep_images && !other_view;
+                let kept = keep.then(|| image.bytes.clone());
+                let vector = self.embed_for(collection, &field, image, wait).await?;
+                (vector, kept)
             }
             Content::Vector(given) if !takes_images => {
                 let vector = collection.given(&format!("{outer}.vector"), given)?;

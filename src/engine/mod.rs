@@ -46,7 +46,7 @@ pub use compare::Compared;
 pub use decide::{Decide, OperatingPoint};
 pub use error::{Error, Resource};
 pub use importing::Import;
-pub use item::{Change, Content, GivenVector, NewItem, Stored, Upserted};
+pub use item::{Change, Content, GivenImage, GivenVector, NewItem, Stored, Upserted};
 pub use items::{Reserved, Staged, Ticket};
 pub use limits::{Limits, count};
 pub use one_to_one::ClassifyBatch;

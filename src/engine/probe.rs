@@ -4,17 +4,16 @@ use super::Engine;
 use super::collection::{Collection, RowTag};
 use super::embed::Wait;
 use super::error::Error;
-use super::item::GivenVector;
+use super::item::{GivenImage, GivenVector};
 use crate::domain::{Embedding, ItemId};
 use crate::index::Snapshot;
-use bytes::Bytes;
 use std::sync::PoisonError;
 
 /// What to look for.
 #[derive(Debug, Clone)]
 pub enum Probe {
     /// An encoded image, for collections that embed.
-    Image(Bytes),
+    Image(GivenImage),
     /// A vector of the collection's dimension.
     Vector(GivenVector),
     /// A stored item; it does not find itself.
@@ -75,7 +74,7 @@ impl Engine {
                 if collection.record().model.is_none() {
                     return Err(collection.takes("an image", &field));
                 }
-                let _bytes = self.reserve_bytes(image.len()).await?;
+                let _bytes = self.reserve_bytes(image.bytes.len()).await?;
                 self.embed_for(collection, &field, image, wait).await?
             }
             Probe::Item(id) => {

@@ -77,6 +77,7 @@ fn new_collection(message: pb::Collection) -> Result<NewCollection, Status> {
         m: message.m,
         ef_construction: message.ef_construction,
         keep_images: !message.discard_images,
+        views: message.views,
     })
 }
 
@@ -101,6 +102,7 @@ fn to_message(record: CollectionRecord) -> pb::Collection {
         ef_construction: record.ef_construction,
         discard_images: !record.keep_images,
         create_time: Some(convert::time(record.created_ms)),
+        views: record.views.into(),
     }
 }
 

@@ -3,8 +3,10 @@
 use super::pb::{self, item, probe};
 use super::status;
 use super::structs::{from_struct, to_struct};
-use crate::domain::{CollectionName, Invalid, ItemId, Label, Payload};
-use crate::engine::{Content, Found, GivenVector, Hit, NewItem, OperatingPoint, Probe, View};
+use crate::domain::{CollectionName, Invalid, ItemId, Label, Payload, ViewNumber, Views};
+use crate::engine::{
+    Content, Found, GivenImage, GivenVector, Hit, NewItem, OperatingPoint, Probe, View,
+};
 use bytes::Bytes;
 use prost_types::Timestamp;
 use tonic::Status;
@@ -45,12 +47,59 @@ pub(super) fn payload(payload: Option<prost_types::Struct>) -> Result<Payload, I
         .map(Option::unwrap_or_default)
 }
 
+/// How many views of an image are wanted; `None` where the request leaves that open.
+pub(super) fn views(given: u32, field: &str) -> Result<Option<Views>, Status> {
+    let number = |n| ViewNumber::new(field, n).map_err(|e| status::invalid(&e));
+    (given > 0)
+        .then(|| number(given).map(Views::Mean))
+        .transpose()
+}
+
+/// A single view, if one is wanted.
+fn only_view(given: u32, field: &str) -> Result<Option<Views>, Status> {
+    let number = |n| ViewNumber::new(field, n).map_err(|e| status::invalid(&e));
+    (given > 0)
+        .then(|| number(given).map(Views::Only))
+        .transpose()
+}
+
+/// Refuses views of what has none.
+fn without_views(views: Option<Views>, given: u32, field: &str) -> Result<(), Status> {
+    if views.is_none_or(|v| v.numbers() == (1..=1)) {
+        return Ok(());
+    }
+    let allowed = "views are of an image: 0 or 1 is allowed with anything else";
+    Err(status::invalid(&Invalid::new(
+        field,
+        given.to_string(),
+        allowed,
+    )))
+}
+
+/// Which views of an item's image are embedded.
+fn views_of_item(message: &pb::Item, at: &str) -> Result<Option<Views>, Status> {
+    let fields = [format!("{at}.views"), format!("{at}.only_view")];
+    let mean = views(message.views, &fields[0])?;
+    let only = only_view(message.only_view, &fields[1])?;
+    if mean.is_some() && only.is_some() {
+        let was = message.only_view.to_string();
+        let allowed = "either it or views is allowed";
+        return Err(status::invalid(&Invalid::new(&*fields[1], was, allowed)));
+    }
+    if matches!(message.content, Some(item::Content::Vector(_))) {
+        without_views(mean, message.views, &fields[0])?;
+        without_views(only, message.only_view, &fields[1])?;
+    }
+    Ok(mean.or(only))
+}
+
 /// An item to store; `at` is where it stood in the request.
 pub(super) fn new_item(message: Option<pb::Item>, at: &str) -> Result<NewItem, Status> {
     let message = message.ok_or_else(|| missing(at))?;
+    let views = views_of_item(&message, at)?;
     let content = match message.content {
         None => return Err(missing(&format!("{at}.content"))),
-        Some(item::Content::Image(image)) => Content::Image(image),
+        Some(item::Content::Image(bytes)) => Content::Image(GivenImage { bytes, views }),
         Some(item::Content::Vector(vector)) => Content::Vector(given(vector)),
     };
     let fields = || {
@@ -71,9 +120,15 @@ pub(super) fn new_item(message: Option<pb::Item>, at: &str) -> Result<NewItem, S
 }
 
 pub(super) fn probe(message: Option<pb::Probe>, at: &str) -> Result<Probe, Status> {
-    let content = message.and_then(|p| p.content).ok_or_else(|| missing(at))?;
+    let message = message.unwrap_or_default();
+    let content = message.content.ok_or_else(|| missing(at))?;
+    let field = format!("{at}.views");
+    let views = views(message.views, &field)?;
+    if !matches!(content, probe::Content::Image(_)) {
+        without_views(views, message.views, &field)?;
+    }
     Ok(match content {
-        probe::Content::Image(image) => Probe::Image(image),
+        probe::Content::Image(bytes) => Probe::Image(GivenImage { bytes, views }),
         probe::Content::Vector(vector) => Probe::Vector(given(vector)),
         probe::Content::ItemId(id) => {
             let field = format!("{at}.item_id");
@@ -157,6 +212,8 @@ pub(super) fn item(found: Found) -> pb::Item {
         create_time: Some(time(stored.created_ms)),
         update_time: Some(time(stored.updated_ms)),
         model_version: stored.model.unwrap_or_default(),
+        views: 0,
+        only_view: 0,
     }
 }
 

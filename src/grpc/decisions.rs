@@ -4,7 +4,9 @@ use super::convert::{self, missing};
 use super::pb::{self, decision_service_server::DecisionService};
 use super::{filter, status};
 use crate::domain::Invalid;
-use crate::engine::{Answer, Classify, ClassifyBatch, Decide, Engine, LabelScore, Method, Probe};
+use crate::engine::{
+    Answer, Classify, ClassifyBatch, Decide, Engine, GivenImage, LabelScore, Method, Probe,
+};
 use std::sync::Arc;
 use tonic::{Request, Response, Status};
 
@@ -110,7 +112,7 @@ impl DecisionService for Decisions {
         let batch = ClassifyBatch {
             probes: probes.collect::<Result<_, _>>()?,
             how: Classify {
-                probe: Probe::Image(bytes::Bytes::new()),
+                probe: Probe::Image(GivenImage::default()),
                 method: method(request.method)?,
                 k: request.k as usize,
                 max_labels: request.max_labels as usize,
@@ -188,7 +190,8 @@ impl DecisionService for Decisions {
         let request = request.into_inner();
         let name = (!request.collection.is_empty()).then_some(request.collection);
         let collection = name.map(convert::collection).transpose()?;
-        let embedded = self.0.embed(collection.as_ref(), request.images);
+        let views = convert::views(request.views, "views")?;
+        let embedded = self.0.embed(collection.as_ref(), request.images, views);
         let (vectors, model) = embedded.await?;
         let vectors = vectors.into_iter().map(|v| pb::Vector {
             values: v.into_vec(),

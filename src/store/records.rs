@@ -1,6 +1,6 @@
 //! What the store keeps, as its callers see it.
 
-use crate::domain::{CollectionName, ItemId, Label, Metric, Payload};
+use crate::domain::{CollectionName, ItemId, Label, Metric, Payload, ViewNumber};
 use serde::{Deserialize, Serialize};
 
 /// A collection and how its index is built.
@@ -24,6 +24,9 @@ pub struct CollectionRecord {
     pub ef_construction: u32,
     /// Whether images are kept beside their vectors.
     pub keep_images: bool,
+    /// Views of an image whose mean is embedded, where nothing else is asked for.
+    #[serde(default)]
+    pub views: ViewNumber,
     /// Milliseconds since 1970.
     pub created_ms: u64,
 }
@@ -90,4 +93,23 @@ pub struct Tag {
     pub id: ItemId,
     /// Its label, if any.
     pub label: Option<Label>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::codec;
+
+    #[test]
+    fn a_collection_from_before_there_were_views_has_one() {
+        let written = br#"{"number":3,"name":"faces","description":"","metric":"cosine","dim":64,
+            "model":"m-1","m":16,"ef_construction":200,"keep_images":true,"created_ms":7}"#;
+        let read = codec::read_collection(written).unwrap();
+        assert_eq!((read.number, read.views), (3, ViewNumber::ONE));
+        let four = CollectionRecord {
+            views: ViewNumber::new("views", 4).unwrap(),
+            ..read
+        };
+        assert_eq!(codec::read_collection(&codec::collection(&four)), Ok(four));
+    }
 }

@@ -1,9 +1,10 @@
 //! Another hand, another pen, another light: random variations of a picture.
 
+use super::corpus::SCALE;
 use super::pixels;
 use super::random::Random;
-use super::warp::{Edge, KNOTS, Warp, product, turned};
-use crate::encoder::{Input, Plan};
+use crate::encoder::Plan;
+use crate::encoder::warp::{Edge, KNOTS, Warp, product, turned};
 use serde::{Deserialize, Serialize};
 
 /// How much pictures vary. All 0: not at all.
@@ -76,7 +77,7 @@ impl Augmentation {
     /// turned one of eight ways: what the tower sees, in -1..=1.
     #[must_use]
     pub fn vary(&self, source: &[i16], plan: &Plan, turn: usize, random: &mut Random) -> Vec<f32> {
-        let warp = self.warp(edge(plan.input), turn, random);
+        let warp = self.warp(Edge::of(plan.input), turn, random);
         let mut image = apply(&warp, source, plan);
         let (side, channels) = (plan.side, plan.input.channels());
         if self.thicken > 0.0 {
@@ -145,28 +146,18 @@ impl Augmentation {
 /// `source` turned and otherwise as it is.
 #[must_use]
 pub fn plain(source: &[i16], plan: &Plan, turn: usize) -> Vec<f32> {
-    apply(&Warp::turn(turn, edge(plan.input)), source, plan)
-}
-
-fn edge(input: Input) -> Edge {
-    match input {
-        Input::Ink => Edge::Nothing,
-        Input::Grey | Input::Colour => Edge::Nearest,
-    }
+    apply(&Warp::turn(turn, Edge::of(plan.input)), source, plan)
 }
 
 fn apply(warp: &Warp, source: &[i16], plan: &Plan) -> Vec<f32> {
-    match plan.input {
-        Input::Ink | Input::Grey => warp.apply::<1>(source, plan.side),
-        Input::Colour => warp.apply::<3>(source, plan.side),
-    }
+    warp.apply(source, SCALE, plan.input, plan.side)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::encoder::{ImageLimits, Raster};
-    use crate::training::corpus::{SCALE, drawing};
+    use crate::encoder::{ImageLimits, Input, Raster};
+    use crate::training::corpus::drawing;
     use crate::training::recipe::Recipe;
     use image::{ImageFormat, Rgb, RgbImage};
     use std::io::Cursor;

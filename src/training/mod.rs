@@ -1,7 +1,7 @@
 //! Data sets, the trainer of the encoder, and honest evaluation.
 //!
 //! - `recipe`, `guess`: how to train for what kind of pictures; `objective`: what is minimised.
-//! - `corpus`, `sampler`, `warp`, `pixels`, `augment`, `batches`, `random`: what a step learns
+//! - `corpus`, `sampler`, `pixels`, `augment`, `batches`, `random`: what a step learns
 //!   from; all of it follows from a seed and the number of the step.
 //! - `init`, `block`, `buffers`, `pooling`, `stack`, `net`, `loss`, `learner`, `optim`: how it
 //!   learns.
@@ -40,7 +40,6 @@ mod run;
 pub mod sampler;
 pub mod stack;
 mod trainer;
-mod warp;
 
 pub use corpus::Corpus;
 pub use error::TrainError;

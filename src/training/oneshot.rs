@@ -7,6 +7,7 @@ use super::dataset::Folder;
 use super::evaluate::nway::{Task, run};
 use super::evaluate::stats::Rate;
 use super::evaluate::{Embedded, EvalError, embed_folder};
+use crate::domain::Views;
 use crate::encoder::{Encoder, Measured, Prepared};
 use rayon::prelude::*;
 use std::path::Path;
@@ -87,7 +88,7 @@ pub fn measure(
     trials: u64,
     seed: u64,
 ) -> Result<Vec<Measured>, EvalError> {
-    let embedded = embed_folder(encoder, folder, &|_| {})?;
+    let embedded = embed_folder(encoder, folder, Views::ONE, &|_| {})?;
     let (classes, images) = (folder.classes().len(), folder.labelled());
     let measured = TASKS.into_iter().filter_map(|(ways, within, task)| {
         let rate = rate(&embedded, ways, trials, seed, within)?;

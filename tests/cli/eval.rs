@@ -6,6 +6,7 @@ use base64::Engine;
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
+use twindex::domain::Views;
 use twindex::encoder::Encoder;
 use twindex::training::dataset::Folder;
 use twindex::training::evaluate::pairs::{Pairs, Task};
@@ -152,7 +153,7 @@ fn curves_rise_and_fall_and_match_counts() {
     let folder = Folder::open_whole(Path::new(&data)).unwrap();
     assert_eq!(found["data"]["fingerprint"], fingerprint(&folder).unwrap());
     let encoder = Encoder::bundled().unwrap();
-    let classes = embed_folder(&encoder, &folder, &|_| {}).unwrap();
+    let classes = embed_folder(&encoder, &folder, Views::ONE, &|_| {}).unwrap();
     let task = Task {
         pairs: 3000,
         within_parent: false,

@@ -13,6 +13,7 @@ mod models;
 #[path = "../support/mod.rs"]
 mod support;
 mod tour;
+mod views;
 
 use serde_json::Value;
 use std::path::Path;

@@ -283,6 +283,7 @@ async fn images_are_embedded_alike_alone_and_together() {
     let embed = |collection: &str, images| pb::EmbedRequest {
         collection: collection.into(),
         images,
+        views: 0,
     };
     let images: Vec<_> = (0..30).map(|n| glyph(n % 10, n / 10)).collect();
     let together = service

@@ -21,3 +21,4 @@ mod semantics;
 mod service;
 mod streams;
 mod support;
+mod views;

@@ -77,6 +77,7 @@ async fn embed(service: &Service, collection: &str, image: Bytes) -> pb::EmbedRe
     let request = pb::EmbedRequest {
         collection: collection.into(),
         images: vec![image],
+        views: 0,
     };
     let embedded = service.decisions().embed(request).await.unwrap();
     embedded.into_inner()
@@ -273,6 +274,7 @@ async fn a_vector_of_another_model_is_refused() {
     let of = |vector: pb::Vector| {
         Some(pb::Probe {
             content: Some(pb::probe::Content::Vector(vector)),
+            ..Default::default()
         })
     };
     let own = embed(&service, "own", glyph(0, 0)).await.vectors.remove(0);

@@ -123,6 +123,7 @@ async fn a_collection_of_another_model_says_which_it_needs() {
     let embed = pb::EmbedRequest {
         collection: "glyphs".into(),
         images: vec![glyph(0, 0)],
+        views: 0,
     };
     let refused = [
         service.put("glyphs", item).await.unwrap_err(),
@@ -154,6 +155,7 @@ async fn a_collection_of_another_model_says_which_it_needs() {
     let embed = pb::EmbedRequest {
         collection: String::new(),
         images: vec![glyph(0, 0)],
+        views: 0,
     };
     let embedded = service.decisions().embed(embed).await.unwrap();
     assert_eq!(embedded.into_inner().model_version, loaded);

@@ -221,6 +221,7 @@ async fn deadlines_are_kept_and_errors_of_the_transport_explained() {
     let message = pb::EmbedRequest {
         collection: String::new(),
         images,
+        views: 0,
     };
     let message = prost::Message::encode_to_vec(&message);
     let answer = by_web(

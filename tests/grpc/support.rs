@@ -288,18 +288,21 @@ pub fn image_item(id: &str, label: &str, image: Bytes) -> pb::Item {
 pub fn by_vector(values: &[f32]) -> Option<pb::Probe> {
     Some(pb::Probe {
         content: Some(pb::probe::Content::Vector(vector(values))),
+        ..Default::default()
     })
 }
 
 pub fn by_image(image: Bytes) -> Option<pb::Probe> {
     Some(pb::Probe {
         content: Some(pb::probe::Content::Image(image)),
+        ..Default::default()
     })
 }
 
 pub fn by_item(id: &str) -> Option<pb::Probe> {
     Some(pb::Probe {
         content: Some(pb::probe::Content::ItemId(id.into())),
+        ..Default::default()
     })
 }
 

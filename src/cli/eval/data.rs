@@ -162,7 +162,7 @@ pub fn embedded(
     folder: &Folder,
 ) -> Result<Vec<Embedded>, CliError> {
     let bar = Bar::new(setting.out, "embedding", folder.labelled() as u64);
-    let classes = embed_folder(encoder, folder, &|n| bar.add(n as u64))?;
+    let classes = embed_folder(encoder, folder, setting.views, &|n| bar.add(n as u64))?;
     bar.finish();
     Ok(classes)
 }

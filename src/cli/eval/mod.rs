@@ -15,10 +15,12 @@ mod oneshot;
 mod retrieval;
 mod verify;
 
+use super::client::views;
 use super::error::CliError;
 use super::output::{Output, quoted};
 use super::report::{Report, Section, Table};
 use super::serve;
+use crate::domain::{ViewNumber, Views};
 use crate::encoder::Encoder;
 use crate::training::evaluate::EvalError;
 use clap::Subcommand;
@@ -37,6 +39,9 @@ pub struct Args {
     /// Seed of what is drawn at random
     #[arg(long, global = true, default_value_t = 0)]
     seed: u64,
+    /// Embed by the mean of so many views of each image, 1 to 32, at so many times the work
+    #[arg(long, global = true, value_name = "N", default_value_t = 1, value_parser = views)]
+    views: u32,
 }
 
 #[derive(Debug, Clone, Subcommand)]
@@ -75,6 +80,7 @@ struct Shared {
 #[derive(Debug, Clone, Copy)]
 struct Setting<'a> {
     encoder: &'a Encoder,
+    views: Views,
     seed: u64,
     out: &'a Output,
 }
@@ -101,8 +107,11 @@ impl From<EvalError> for CliError {
 /// after all else is done.
 pub fn run(args: &Args, out: &Output) -> Result<(), CliError> {
     let model = || serve::encoder(args.model.as_deref());
+    let views = ViewNumber::new("views", args.views);
+    let views = Views::Mean(views.map_err(|e| CliError::invalid(e.to_string()))?);
     let setting = |encoder| Setting {
         encoder,
+        views,
         seed: args.seed,
         out,
     };
@@ -164,12 +173,14 @@ fn tell(measured: Measured, shared: &Shared, setting: &Setting) -> Result<(), Cl
     }
     let leaky = checked.filter(|c| !c.is_clean());
     found.member("seed", setting.seed);
+    found.member("views", setting.views.count());
     // A comparison tells both models itself.
     if !found.json.contains_key("a") {
         found.member("model", encoder.version());
         found.row("model", encoder.version());
     }
     found.row("seed", setting.seed.to_string());
+    found.row("views", setting.views.count().to_string());
     if let Some(file) = &shared.report {
         let warnings = leaky.iter().map(leakage::Checked::sentence).collect();
         report(&found, warnings, setting).write(file, &encoder.limits())?;

@@ -25,7 +25,7 @@ pub struct Args {
 /// # Errors
 /// Runs that cannot be read.
 pub fn run(args: &Args, setting: &Setting) -> Result<Measured, CliError> {
-    let all = runs::run(setting.encoder, &args.runs)?;
+    let all = runs::run(setting.encoder, &args.runs, setting.views)?;
     let total = Rate {
         errors: all.iter().map(|r| r.rate.errors).sum(),
         trials: all.iter().map(|r| r.rate.trials).sum(),

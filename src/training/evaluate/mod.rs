@@ -28,8 +28,8 @@ pub mod tally;
 pub mod verify;
 
 use super::dataset::{Class, DataError, File, Folder};
-use crate::domain::Embedding;
-use crate::encoder::{Encoder, ImageError};
+use crate::domain::{Embedding, Views};
+use crate::encoder::{Encoder, ImageError, Prepared};
 use rayon::prelude::*;
 use std::path::{Path, PathBuf};
 
@@ -101,23 +101,28 @@ pub fn cosine(a: &Embedding, b: &Embedding) -> f32 {
         .sum()
 }
 
-/// Embeds files in their order, on all cores; `progress` hears of files done.
+/// Most images that pass through the tower together.
+const BATCH: usize = 64;
+
+/// Embeds files in their order, by these views, on all cores; `progress` hears of files done.
 ///
 /// # Errors
 /// A file that cannot be read, or is no image.
 pub fn embed_files(
     encoder: &Encoder,
     files: &[PathBuf],
+    views: Views,
     progress: &(dyn Fn(usize) + Sync),
 ) -> Result<Vec<Embedding>, EvalError> {
     let some = |files: &[PathBuf]| {
-        let prepared = files.iter().map(|path| prepare(encoder, path));
+        let prepared = files.iter().map(|path| prepare(encoder, path, views));
         let prepared = prepared.collect::<Result<Vec<_>, _>>()?;
-        let vectors = encoder.embed(&prepared)?;
+        let vectors = encoder.embed_views(prepared)?;
         progress(files.len());
         Ok::<_, EvalError>(vectors)
     };
-    let all: Result<Vec<_>, _> = files.par_chunks(64).map(some).collect();
+    let batch = (BATCH / views.count()).max(1);
+    let all: Result<Vec<_>, _> = files.par_chunks(batch).map(some).collect();
     Ok(all?.into_iter().flatten().collect())
 }
 
@@ -128,26 +133,28 @@ fn read(path: &Path) -> Result<Vec<u8>, EvalError> {
     })
 }
 
-fn prepare(encoder: &Encoder, path: &Path) -> Result<crate::encoder::Prepared, EvalError> {
+fn prepare(encoder: &Encoder, path: &Path, views: Views) -> Result<Vec<Prepared>, EvalError> {
     let bytes = read(path)?;
-    encoder.prepare(&bytes).map_err(|source| EvalError::Image {
+    let prepared = encoder.prepare_views(&bytes, views);
+    prepared.map_err(|source| EvalError::Image {
         path: path.to_owned(),
         source,
     })
 }
 
-/// Embeds a folder, class by class.
+/// Embeds a folder by these views, class by class.
 ///
 /// # Errors
 /// As [`embed_files`].
 pub fn embed_folder(
     encoder: &Encoder,
     folder: &Folder,
+    views: Views,
     progress: &(dyn Fn(usize) + Sync),
 ) -> Result<Vec<Embedded>, EvalError> {
     let files = folder.classes().iter().flat_map(|class| &class.images);
     let files: Vec<PathBuf> = files.cloned().collect();
-    let mut vectors = embed_files(encoder, &files, progress)?.into_iter();
+    let mut vectors = embed_files(encoder, &files, views, progress)?.into_iter();
     let classes = folder.classes().iter().map(|class| Embedded {
         parent: class.parent.clone(),
         vectors: vectors.by_ref().take(class.images.len()).collect(),

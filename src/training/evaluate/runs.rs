@@ -6,7 +6,7 @@
 
 use super::stats::Rate;
 use super::{EvalError, cosine, embed_files, parameter};
-use crate::domain::Embedding;
+use crate::domain::{Embedding, Views};
 use crate::encoder::Encoder;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -37,11 +37,11 @@ pub struct Mistake {
     pub own_similarity: f32,
 }
 
-/// Evaluates every run below `dir`, in the order of their names.
+/// Evaluates every run below `dir` by these views, in the order of their names.
 ///
 /// # Errors
 /// No run, a malformed list, or an image that cannot be read.
-pub fn run(encoder: &Encoder, dir: &Path) -> Result<Vec<Run>, EvalError> {
+pub fn run(encoder: &Encoder, dir: &Path, views: Views) -> Result<Vec<Run>, EvalError> {
     let failed = |source| EvalError::Read {
         path: dir.to_owned(),
         source,
@@ -64,11 +64,11 @@ pub fn run(encoder: &Encoder, dir: &Path) -> Result<Vec<Run>, EvalError> {
     folders.sort();
     folders
         .iter()
-        .map(|folder| one(encoder, dir, folder))
+        .map(|folder| one(encoder, dir, folder, views))
         .collect()
 }
 
-fn one(encoder: &Encoder, dir: &Path, folder: &Path) -> Result<Run, EvalError> {
+fn one(encoder: &Encoder, dir: &Path, folder: &Path, views: Views) -> Result<Run, EvalError> {
     let list = folder.join("class_labels.txt");
     let text = std::fs::read_to_string(&list).map_err(|source| EvalError::Read {
         path: list.clone(),
@@ -96,8 +96,8 @@ fn one(encoder: &Encoder, dir: &Path, folder: &Path) -> Result<Run, EvalError> {
         distinct.into_iter().cloned().collect()
     };
     let tests: Vec<PathBuf> = pairs.iter().map(|(t, _)| t.clone()).collect();
-    let enrolled = embed_files(encoder, &training, &|_| {})?;
-    let probes = embed_files(encoder, &tests, &|_| {})?;
+    let enrolled = embed_files(encoder, &training, views, &|_| {})?;
+    let probes = embed_files(encoder, &tests, views, &|_| {})?;
     let mistake = |((test, own), probe): (&(PathBuf, PathBuf), &Embedding)| {
         let right = training.iter().position(|t| t == own);
         let similar: Vec<f32> = enrolled.iter().map(|e| cosine(probe, e)).collect();

@@ -4,22 +4,32 @@
     reason = "matrices by their elements, places by their coordinates"
 )]
 
-use super::corpus::SCALE;
+use super::Input;
 
 /// Rows and columns of the elastic grid.
-pub(super) const KNOTS: usize = 4;
+pub(crate) const KNOTS: usize = 4;
 
 /// What lies beyond the edge of a picture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Edge {
+pub(crate) enum Edge {
     /// Nothing: zeros.
     Nothing,
     /// The nearest place within.
     Nearest,
 }
 
+impl Edge {
+    /// As it is right for pictures of this kind.
+    pub fn of(input: Input) -> Self {
+        match input {
+            Input::Ink => Self::Nothing,
+            Input::Grey | Input::Colour => Self::Nearest,
+        }
+    }
+}
+
 /// An affine map of the square -1..=1 and a displacement for each place of the result.
-pub(super) struct Warp {
+pub(crate) struct Warp {
     pub matrix: [f32; 4],
     pub shift: [f32; 2],
     pub elastic: [[f32; KNOTS * KNOTS]; 2],
@@ -27,7 +37,7 @@ pub(super) struct Warp {
 }
 
 /// The eight symmetries of the square, as matrices; 0 leaves everything in place.
-pub(super) fn turned(turn: usize) -> [f32; 4] {
+pub(crate) fn turned(turn: usize) -> [f32; 4] {
     let [a, b, c, d] = match turn % 4 {
         0 => [1.0, 0.0, 0.0, 1.0],
         1 => [0.0, -1.0, 1.0, 0.0],
@@ -41,7 +51,7 @@ pub(super) fn turned(turn: usize) -> [f32; 4] {
     }
 }
 
-pub(super) fn product([a, b, c, d]: [f32; 4], [e, f, g, h]: [f32; 4]) -> [f32; 4] {
+pub(crate) fn product([a, b, c, d]: [f32; 4], [e, f, g, h]: [f32; 4]) -> [f32; 4] {
     [a * e + b * g, a * f + b * h, c * e + d * g, c * f + d * h]
 }
 
@@ -56,9 +66,28 @@ impl Warp {
         }
     }
 
-    /// `side x side x C` numbers from a picture of twice the side, each way.
+    /// `side x side x channels` numbers, channels last, from a picture of twice the side, each
+    /// way, in whose numbers `unit` stands for 1.
+    pub fn apply<T: Copy + Into<f32>>(
+        &self,
+        source: &[T],
+        unit: f32,
+        input: Input,
+        side: usize,
+    ) -> Vec<f32> {
+        match input {
+            Input::Ink | Input::Grey => self.apply_to::<1, T>(source, unit, side),
+            Input::Colour => self.apply_to::<3, T>(source, unit, side),
+        }
+    }
+
     #[expect(clippy::cast_precision_loss, reason = "grid coordinates")]
-    pub fn apply<const C: usize>(&self, source: &[i16], side: usize) -> Vec<f32> {
+    fn apply_to<const C: usize, T: Copy + Into<f32>>(
+        &self,
+        source: &[T],
+        unit: f32,
+        side: usize,
+    ) -> Vec<f32> {
         let grid = 2 * side;
         let [a, b, c, d] = self.matrix;
         let centre = |i: usize| (2 * i + 1) as f32 / side as f32 - 1.0;
@@ -76,11 +105,12 @@ impl Warp {
                 let v = c * x + d * y + self.shift[1] + ey;
                 let place = (pixel(u), pixel(v));
                 out.extend(match self.edge {
-                    Edge::Nothing => sample(source, grid, place),
+                    Edge::Nothing => sample(source, unit, grid, place),
                     Edge::Nearest => {
                         let last = (grid - 1) as f32;
                         sample(
                             source,
+                            unit,
                             grid,
                             (place.0.clamp(0.0, last), place.1.clamp(0.0, last)),
                         )
@@ -138,7 +168,12 @@ fn dot(a: [f32; KNOTS], b: [f32; KNOTS]) -> f32 {
     clippy::cast_precision_loss,
     reason = "checked to lie on the grid"
 )]
-fn sample<const C: usize>(source: &[[i16; C]], grid: usize, (x, y): (f32, f32)) -> [f32; C] {
+fn sample<const C: usize, T: Copy + Into<f32>>(
+    source: &[[T; C]],
+    unit: f32,
+    grid: usize,
+    (x, y): (f32, f32),
+) -> [f32; C] {
     let last = grid as f32;
     if !(x > -1.0 && x < last && y > -1.0 && y < last) {
         return [0.0; C];
@@ -148,7 +183,7 @@ fn sample<const C: usize>(source: &[[i16; C]], grid: usize, (x, y): (f32, f32)) 
     let (fx, fy) = (x + 1.0 - left as f32, y + 1.0 - upper as f32);
     let at = |row: usize, col: usize| {
         if (1..=grid).contains(&row) && (1..=grid).contains(&col) {
-            source[(row - 1) * grid + col - 1].map(f32::from)
+            source[(row - 1) * grid + col - 1].map(Into::into)
         } else {
             [0.0; C]
         }
@@ -162,7 +197,7 @@ fn sample<const C: usize>(source: &[[i16; C]], grid: usize, (x, y): (f32, f32)) 
     let mut out = [0.0; C];
     for (values, weight) in corners {
         for (out, v) in out.iter_mut().zip(values) {
-            *out += weight * v / SCALE;
+            *out += weight * v / unit;
         }
     }
     out
@@ -186,17 +221,13 @@ mod tests {
 
     #[test]
     fn beyond_the_edge_lies_nothing_or_the_nearest_place() {
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "the scale is a 16-bit number"
-        )]
-        let white = vec![SCALE as i16; 16 * 16 * 3];
+        let white = vec![200_i16; 16 * 16 * 3];
         for (edge, least) in [(Edge::Nothing, 0.0), (Edge::Nearest, 1.0)] {
             let warp = Warp {
                 shift: [1.0, 0.0],
                 ..Warp::turn(0, edge)
             };
-            let moved = warp.apply::<3>(&white, 8);
+            let moved = warp.apply(&white, 200.0, Input::Colour, 8);
             assert_eq!(moved.len(), 8 * 8 * 3);
             let fewest = moved.iter().copied().fold(2.0, f32::min);
             assert!((fewest - least).abs() < 1e-6);
