@@ -29,7 +29,7 @@ impl Buffers {
 
     /// How many vectors lie there.
     #[cfg(test)]
-    pub fn len(&self) -> usize {
+    pub fn free(&self) -> usize {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 }

@@ -59,7 +59,7 @@ impl Stack {
 
     #[cfg(test)]
     pub(super) fn free(&self) -> usize {
-        self.buffers.len()
+        self.buffers.free()
     }
 
     fn given(&self) -> std::sync::MutexGuard<'_, Vec<Given>> {
