@@ -81,7 +81,7 @@ impl FromStr for Architecture {
     }
 }
 
-/// How pixels become numbers; see [`super::input`].
+/// How pixels become numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Input {

@@ -30,7 +30,7 @@ pub struct OperatingPoint {
     pub rate: Option<(f64, Interval)>,
     /// Share of genuine comparisons refused there, where it is known.
     pub frr: Option<f64>,
-    /// Labels of the gallery that it was corrected for; with [`Against::Gallery`] only.
+    /// Labels of the gallery that it was corrected for; against a gallery only.
     pub labels: Option<usize>,
 }
 

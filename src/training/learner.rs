@@ -19,6 +19,7 @@ const MARGIN: f64 = 0.2;
 const TEMPERATURE: f64 = 0.1;
 /// How much of itself the slow tower keeps a step.
 const FOLLOW: f32 = 0.99;
+const FOLLOW_BYOL: f32 = 0.95;
 /// Embeddings that `MoCo` remembers.
 const QUEUE: usize = 4096;
 
@@ -46,7 +47,7 @@ impl Learner {
             }
             Objective::Koch => {
                 // All distances weigh alike, and a pair at the distance of the middle is open.
-                let mut head = vec![-1.0; dim + 1];
+                let mut head = vec![-1.0_f32; dim + 1];
                 head[dim] = 1.0;
                 vec![Parameter {
                     name: "pair.head".into(),
@@ -111,8 +112,8 @@ impl Learner {
                 both_ways(&p, &still)
             }
             Objective::Byol => {
-                let still = self.seen_slowly(&plan, batch)?;
-                let p = self.predict(&z)?;
+                let still = agreement::standardised(&self.seen_slowly(&plan, batch)?)?;
+                let p = self.predict(&agreement::standardised(&z)?)?;
                 both_ways(&p, &still)
             }
             Objective::MoCo => {
@@ -131,7 +132,12 @@ impl Learner {
     /// None that can be foreseen.
     pub fn follow(&mut self) -> Result<()> {
         if let Some(slow) = &mut self.slow {
-            slow.blend(&self.net.weights()?, 1.0 - FOLLOW);
+            let keep = if self.objective == Objective::Byol {
+                FOLLOW_BYOL
+            } else {
+                FOLLOW
+            };
+            slow.blend(&self.net.weights()?, 1.0 - keep);
         }
         Ok(())
     }

@@ -93,8 +93,8 @@ impl Net {
         all
     }
 
-    /// Embeds a batch, as [`crate::encoder::tower::stem`] makes it, to `[n, dim]` of unit length. `settled` is the number
-    /// of batches that the running statistics have seen.
+    /// Embeds a batch of folded images (`Plan::folds`) to `[n, dim]` of unit length. `settled`
+    /// is the number of batches that the running statistics have seen.
     ///
     /// # Errors
     /// A batch of another shape.

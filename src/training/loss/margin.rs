@@ -45,12 +45,17 @@ pub fn contrastive(z: &Tensor, labels: &[u32], margin: f64) -> Result<Tensor> {
 }
 
 /// Mean of `max(0, |a - p|² - |a - n|² + margin)` over triplets of an anchor, a mate and a
-/// stranger (Schroff et al. 2015; Hermans et al. 2017).
+/// stranger (Schroff et al. 2015; Hermans et al. 2017); with hard negatives without squares.
 ///
 /// # Errors
 /// `z` and `labels` of different lengths.
 pub fn triplet(z: &Tensor, labels: &[u32], margin: f64, negatives: Negatives) -> Result<Tensor> {
-    let square = squared_distances(z)?;
+    // The worst triplets by squares pull all together before anything is learnt (Hermans et al.
+    // 2017, section 3.2).
+    let square = match negatives {
+        Negatives::Hard => distances(z)?,
+        Negatives::SemiHard | Negatives::All => squared_distances(z)?,
+    };
     let d = square.to_dtype(DType::F32)?.to_vec2::<f32>()?;
     let (triplets, of) = match negatives {
         Negatives::SemiHard => counted(semi_hard(labels, &d)),
