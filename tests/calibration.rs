@@ -4,8 +4,6 @@
 #[path = "support/mod.rs"]
 mod support;
 
-use std::path::Path;
-use std::process::Command;
 use twindex::domain::Views;
 use twindex::domain::calibration::{
     Comparison, Judged, Model, OpenSet, Scale, Shortage, Table, Targets, choose, logit,
@@ -226,28 +224,10 @@ fn too_few_pairs_are_refused_with_how_many_it_takes() {
     assert!(open.labels_needed > 60, "{open}");
 }
 
-/// Unzips Omniglot's validation images.
-fn omniglot(into: &Path) -> Result<(), String> {
-    let zip =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/omniglot/images_validation.zip");
-    if !zip.is_file() {
-        return Err(format!("{} is not there", zip.display()));
-    }
-    let mut unzip = Command::new("python3");
-    let unzip = unzip.args(["-m", "zipfile", "-e"]).arg(&zip).arg(into);
-    match unzip.status() {
-        Ok(status) if status.success() => Ok(()),
-        other => Err(format!(
-            "python3 did not unzip {}: {other:?}",
-            zip.display()
-        )),
-    }
-}
-
 #[test]
 fn on_omniglot_the_promise_is_kept() {
     let dir = tempfile::tempdir().unwrap();
-    if let Err(why) = omniglot(dir.path()) {
+    if let Err(why) = support::omniglot(dir.path()) {
         return support::skip("TWINDEX_REQUIRE_OMNIGLOT", &why);
     }
     let folder = Folder::open_whole(dir.path()).unwrap();

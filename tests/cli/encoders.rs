@@ -1,4 +1,4 @@
-use super::support::{BINARY, skip, twindex};
+use super::support::{BINARY, omniglot, skip, twindex};
 use super::{code, glyphs, json, text};
 use serde_json::Value;
 use std::path::Path;
@@ -224,24 +224,6 @@ fn the_published_runs_are_read_as_published() {
     assert_eq!(tied["runs"][1]["error_rate"], 1.0);
     std::fs::write(dir.path().join("run01/class_labels.txt"), "one word\n").unwrap();
     assert_eq!(code(&["eval", "oneshot", "--runs", runs]), 5);
-}
-
-/// Unzips Omniglot's validation images.
-fn omniglot(into: &Path) -> Result<(), String> {
-    let zip =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/omniglot/images_validation.zip");
-    if !zip.is_file() {
-        return Err(format!("{} is not there", zip.display()));
-    }
-    let mut unzip = Command::new("python3");
-    let unzip = unzip.args(["-m", "zipfile", "-e"]).arg(&zip).arg(into);
-    match unzip.status() {
-        Ok(status) if status.success() => Ok(()),
-        other => Err(format!(
-            "python3 did not unzip {}: {other:?}",
-            zip.display()
-        )),
-    }
 }
 
 #[test]

@@ -84,3 +84,21 @@ pub fn skip(forbidden_by: &str, why: &str) {
     assert!(std::env::var_os(forbidden_by).is_none(), "{why}");
     let _ = std::io::stderr().write_all(format!("SKIPPED: {why}\n").as_bytes());
 }
+
+/// Unzips Omniglot's validation images.
+pub fn omniglot(into: &Path) -> Result<(), String> {
+    let zip =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/omniglot/images_validation.zip");
+    if !zip.is_file() {
+        return Err(format!("{} is not there", zip.display()));
+    }
+    let mut unzip = Command::new("python3");
+    let unzip = unzip.args(["-m", "zipfile", "-e"]).arg(&zip).arg(into);
+    match unzip.status() {
+        Ok(status) if status.success() => Ok(()),
+        other => Err(format!(
+            "python3 did not unzip {}: {other:?}",
+            zip.display()
+        )),
+    }
+}
