@@ -19,6 +19,9 @@ pub enum Architecture {
     /// As `s2d-s`, wider.
     #[serde(rename = "s2d-m")]
     S2dM,
+    /// As `s2d-m`, without the last pooling: four times as many places are kept apart.
+    #[serde(rename = "s2d-l")]
+    S2dL,
     /// Three stages of one residual unit (He et al. 2016), averaged over all places.
     #[serde(rename = "resnet-s")]
     ResnetS,
@@ -29,7 +32,13 @@ pub enum Architecture {
 
 impl Architecture {
     /// All of them, small to large.
-    pub const ALL: [Self; 4] = [Self::S2dS, Self::S2dM, Self::ResnetS, Self::ResnetM];
+    pub const ALL: [Self; 5] = [
+        Self::S2dS,
+        Self::S2dM,
+        Self::S2dL,
+        Self::ResnetS,
+        Self::ResnetM,
+    ];
 
     /// Its name.
     #[must_use]
@@ -37,6 +46,7 @@ impl Architecture {
         match self {
             Self::S2dS => "s2d-s",
             Self::S2dM => "s2d-m",
+            Self::S2dL => "s2d-l",
             Self::ResnetS => "resnet-s",
             Self::ResnetM => "resnet-m",
         }
@@ -47,7 +57,7 @@ impl Architecture {
     pub fn widths(self) -> [usize; 3] {
         match self {
             Self::S2dS => [64, 96, 128],
-            Self::S2dM => [64, 128, 256],
+            Self::S2dM | Self::S2dL => [64, 128, 256],
             Self::ResnetS => [32, 64, 128],
             Self::ResnetM => [48, 96, 192],
         }
@@ -56,7 +66,7 @@ impl Architecture {
     /// Residual units of a stage; none where stages are plain.
     fn units(self) -> usize {
         match self {
-            Self::S2dS | Self::S2dM => 0,
+            Self::S2dS | Self::S2dM | Self::S2dL => 0,
             Self::ResnetS => 1,
             Self::ResnetM => 2,
         }
@@ -284,7 +294,7 @@ impl Plan {
         for (stage, width) in self.widths.into_iter().enumerate() {
             if units == 0 {
                 tower.plain(width, false);
-                tower.plain(width, true);
+                tower.plain(width, stage < 2 || self.architecture != Architecture::S2dL);
             }
             for unit in 0..units {
                 let stride = if unit == 0 && stage > 0 { 2 } else { 1 };

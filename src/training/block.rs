@@ -13,8 +13,10 @@ use crate::training::pooling;
 use candle_core::{Error, Result};
 use rayon::prelude::*;
 
-/// In how many parts a kernel's gradient is summed.
+/// In how many parts a batch is convolved, there and back.
 const PARTS: usize = 8;
+/// Kernels of more numbers are large.
+const LARGE: usize = 1 << 16;
 
 /// Mean and variance of each channel of the last batch.
 #[derive(Debug, Clone, Default)]
@@ -132,15 +134,15 @@ impl Block {
         let (size, to, each) = (self.0.size, self.0.size.to, self.0.output());
         let (kernel, affine) = self.split(parameters);
         let n = x.len() / size.input();
-        let conv = Conv::new(kernel, size);
+        let conv = Conv::of_batches(kernel, size);
         let mut raw = buffers.take(n * size.output());
-        // An image's sums are taken while it is still in the cache.
+        let part = n.div_ceil(PARTS);
         let sums: Vec<Vec<f32>> = raw
-            .par_chunks_mut(size.output())
-            .zip(x.par_chunks(size.input()))
-            .map(|(y, x)| {
+            .par_chunks_mut(part * size.output())
+            .zip(x.par_chunks(part * size.input()))
+            .flat_map_iter(|(y, x)| {
                 conv.forward(x, y);
-                moments(y, to)
+                y.chunks_exact(size.output()).map(|y| moments(y, to))
             })
             .collect();
         let statistics = statistics(&sums, n * size.places(), to);
@@ -342,34 +344,41 @@ fn convolution(
     buffers: &Buffers,
 ) -> (Vec<f32>, Vec<f32>) {
     let images = x.len() / size.input();
-    let part = images.div_ceil(PARTS);
+    // Sums of a large kernel take as long to be cleared and added up as to be made.
+    let parts = if size.kernel() > LARGE { PARTS / 2 } else { PARTS };
+    let part = images.div_ceil(parts);
     let of_kernel = KernelGradient::new(size);
     let mut dx = buffers.take(if back.is_some() { x.len() } else { 0 });
     let mut shares: Vec<&mut [f32]> = dx.chunks_mut(part * size.input()).collect();
     shares.resize_with(images.div_ceil(part), Default::default);
-    let parts: Vec<Vec<f32>> = x
+    let sums: Vec<Vec<f32>> = x
         .par_chunks(part * size.input())
         .zip(d.par_chunks(part * size.output()))
         .zip(shares)
         .map(|((x, d), dx)| {
-            let mut gradient = vec![0.0; size.kernel()];
-            let images = x.chunks_exact(size.input());
-            for (i, (x, d)) in images.zip(d.chunks_exact(size.output())).enumerate() {
-                of_kernel.add(x, d, &mut gradient);
-                if let Some(back) = back {
-                    back.input(d, &mut dx[i * size.input()..][..size.input()]);
-                }
+            let mut sum = buffers.take(of_kernel.numbers());
+            sum.fill(0.0);
+            of_kernel.add(x, d, &mut sum);
+            if let Some(back) = back {
+                back.input(d, dx);
             }
-            gradient
+            sum
         })
         .collect();
-    let mut total = vec![0.0; size.kernel()];
-    for part in parts {
-        for (sum, v) in total.iter_mut().zip(part) {
-            *sum += v;
-        }
-    }
-    (total, dx)
+    let total = sums.into_iter().reduce(|mut total, sum| {
+        let pairs = total.par_chunks_mut(LARGE).zip(sum.par_chunks(LARGE));
+        pairs.for_each(|(total, sum)| {
+            for (total, v) in total.iter_mut().zip(sum) {
+                *total += v;
+            }
+        });
+        buffers.give(sum);
+        total
+    });
+    let total = total.unwrap_or_default();
+    let gradient = of_kernel.finish(&total);
+    buffers.give(total);
+    (gradient, dx)
 }
 
 fn relu_backward(raw: &[f32], line: &Line, gradient: &[f32], d: &mut [f32]) {

@@ -7,9 +7,12 @@
 
 mod blocks;
 mod walk;
+mod winograd;
 
 use super::AlignedRows;
 use walk::kernels;
+
+pub use winograd::{PointFilters, Winograd};
 
 /// Output channels are done in blocks of so many.
 const BLOCK: usize = 16;
