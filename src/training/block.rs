@@ -345,7 +345,11 @@ fn convolution(
 ) -> (Vec<f32>, Vec<f32>) {
     let images = x.len() / size.input();
     // Sums of a large kernel take as long to be cleared and added up as to be made.
-    let parts = if size.kernel() > LARGE { PARTS / 2 } else { PARTS };
+    let parts = if size.kernel() > LARGE {
+        PARTS / 2
+    } else {
+        PARTS
+    };
     let part = images.div_ceil(parts);
     let of_kernel = KernelGradient::new(size);
     let mut dx = buffers.take(if back.is_some() { x.len() } else { 0 });

@@ -131,7 +131,12 @@ impl Winograd {
             for images in self.groups(x, d) {
                 let tiles = self.enter(&x[self.input(&images)], room);
                 let squares = self.output_squares(&images);
-                transform(Matrix::Gradient, &d[self.output(&images)], &mut room.to, &squares);
+                transform(
+                    Matrix::Gradient,
+                    &d[self.output(&images)],
+                    &mut room.to,
+                    &squares,
+                );
                 let rows = Geometry::new(tiles, 1, self.from, 1, 1);
                 let points = room.from.chunks_exact(tiles * self.from);
                 let gradients = gradient.chunks_exact_mut(self.from * self.to);
@@ -249,7 +254,9 @@ mod tests {
 
     #[test]
     fn it_agrees_with_the_direct_way_there_and_back() {
-        for (height, width, from, to, n) in [(4, 4, 16, 32, 1), (8, 4, 32, 16, 3), (16, 16, 16, 80, 9)] {
+        for (height, width, from, to, n) in
+            [(4, 4, 16, 32, 1), (8, 4, 32, 16, 3), (16, 16, 16, 80, 9)]
+        {
             let winograd = Winograd::new(height, width, from, to).unwrap();
             let (places, each) = (height * width, height * width * from);
             let (x, kernel) = (numbers(n * each, 1), numbers(9 * from * to, 2));
@@ -261,7 +268,9 @@ mod tests {
             let mut exact_gradient = vec![0.0; kernel.len()];
             let (geometry, filters) = (&winograd.border, Filters::new(&kernel, to));
             let mut bordered = Vec::new();
-            let outputs = exact.chunks_exact_mut(places * to).zip(d.chunks_exact(places * to));
+            let outputs = exact
+                .chunks_exact_mut(places * to)
+                .zip(d.chunks_exact(places * to));
             for (x, (y, d)) in x.chunks_exact(each).zip(outputs) {
                 geometry.border(x, &mut bordered);
                 forward(&bordered, geometry, &filters, y);
@@ -280,7 +289,13 @@ mod tests {
     #[test]
     fn what_cannot_be_cut_into_tiles_and_blocks_is_declined() {
         assert!(Winograd::new(4, 8, 16, 16).is_some());
-        for (height, width, from, to) in [(6, 4, 16, 16), (4, 5, 16, 16), (4, 4, 8, 16), (4, 4, 16, 24), (0, 4, 16, 16)] {
+        for (height, width, from, to) in [
+            (6, 4, 16, 16),
+            (4, 5, 16, 16),
+            (4, 4, 8, 16),
+            (4, 4, 16, 24),
+            (0, 4, 16, 16),
+        ] {
             assert!(Winograd::new(height, width, from, to).is_none());
         }
     }

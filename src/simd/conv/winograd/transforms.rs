@@ -1,4 +1,5 @@
 //! Squares of blocks of channels between two fixed matrices, for each instruction set.
+#![expect(clippy::many_single_char_names, reason = "rows of small matrices")]
 
 use super::super::BLOCK;
 use std::array::from_fn;
@@ -84,7 +85,10 @@ fn avx2(matrix: Matrix, from: &[f32], to: &mut [f32], squares: &Squares) {
 }
 
 #[inline(always)]
-#[expect(clippy::inline_always, reason = "compiled anew for each instruction set")]
+#[expect(
+    clippy::inline_always,
+    reason = "compiled anew for each instruction set"
+)]
 fn any(matrix: Matrix, from: &[f32], to: &mut [f32], squares: &Squares) {
     match matrix {
         Matrix::Input => each(from, to, squares, input),
@@ -96,7 +100,11 @@ fn any(matrix: Matrix, from: &[f32], to: &mut [f32], squares: &Squares) {
 }
 
 #[inline(always)]
-#[expect(clippy::inline_always, reason = "compiled anew for each instruction set")]
+#[expect(
+    clippy::inline_always,
+    clippy::needless_range_loop,
+    reason = "compiled anew for each instruction set; squares by rows and columns"
+)]
 fn each<const N: usize, const M: usize>(
     from: &[f32],
     to: &mut [f32],
@@ -152,7 +160,14 @@ fn input([a, b, c, d, e, f]: [f32; 6]) -> [f32; 6] {
 #[expect(clippy::inline_always, reason = "a few sums")]
 fn kernel([a, b, c]: [f32; 3]) -> [f32; 6] {
     let (even, far) = ((a + c) / -6.0, a / 24.0 + c / 6.0);
-    [a / 4.0, even - b / 6.0, even + b / 6.0, far + b / 12.0, far - b / 12.0, c]
+    [
+        a / 4.0,
+        even - b / 6.0,
+        even + b / 6.0,
+        far + b / 12.0,
+        far - b / 12.0,
+        c,
+    ]
 }
 
 #[inline(always)]
@@ -194,7 +209,9 @@ mod tests {
     #[test]
     fn every_instruction_set_agrees() {
         #[expect(clippy::cast_precision_loss, reason = "small numbers")]
-        let from: Vec<f32> = (0..36 * BLOCK).map(|i| ((i * 29) % 97) as f32 - 48.0).collect();
+        let from: Vec<f32> = (0..36 * BLOCK)
+            .map(|i| ((i * 29) % 97) as f32 - 48.0)
+            .collect();
         let squares = Squares {
             starts: vec![(0, 0)],
             from: [6 * BLOCK, BLOCK],
@@ -216,7 +233,10 @@ mod tests {
                 // SAFETY: the instruction set was detected.
                 unsafe { way(matrix, &from, &mut got, &squares) }
                 let pairs = got.iter().zip(&expected);
-                assert!(pairs.into_iter().all(|(a, b)| (a - b).abs() < 1e-3), "{matrix:?}");
+                assert!(
+                    pairs.into_iter().all(|(a, b)| (a - b).abs() < 1e-3),
+                    "{matrix:?}"
+                );
             }
         }
     }
