@@ -8,10 +8,15 @@ use std::ops::Bound;
 use std::path::Path;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 /// Pages larger than a quarter of this leave the database file. Fixed for good: sled refuses
 /// a directory made with another.
 const SEGMENT_BYTES: usize = 8 << 20;
+
+/// What sled says of a file that is still locked, and how long that is waited for.
+const LOCKED: &str = "could not acquire lock";
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The database.
 pub(crate) struct Disk {
@@ -34,7 +39,17 @@ impl Disk {
             .use_compression(false)
             // Our own barrier follows every flush; a background one would only hide failures.
             .flush_every_ms(None);
-        let db = guarded(|| config.open())?.map_err(|e| e.to_string())?;
+        let begun = Instant::now();
+        let db = loop {
+            match guarded(|| config.open())?.map_err(|e| e.to_string()) {
+                // The directory is ours by a lock of our own: a thread of sled's has not yet let
+                // go of the database that was closed before.
+                Err(why) if why.contains(LOCKED) && begun.elapsed() < PATIENCE => {
+                    std::thread::sleep(Duration::from_millis(10));
+                }
+                opened => break opened?,
+            }
+        };
         Ok(Self {
             db: Some(db),
             torn: AtomicBool::new(false),
