@@ -35,6 +35,7 @@ impl Raster {
         let side = 2 * plan.side;
         let values = decode(file, limits, |picture| match plan.input {
             Input::Ink => ink::ink(picture, side),
+            Input::Glyph => ink::glyph(picture, side),
             Input::Grey => photo::grey(picture, side),
             Input::Colour => photo::colour(picture, side),
         })?;
@@ -74,6 +75,10 @@ pub(super) fn description(plan: Plan) -> String {
         Input::Ink => format!(
             "{side} x {side} grey; background (median of the border) 0, ink positive, largest 1; \
              not square: centred on a square; area-averaged"
+        ),
+        Input::Glyph => format!(
+            "{side} x {side} grey; background (median of the border) 0, ink positive, largest 1; \
+             the square around the ink; area-averaged"
         ),
         Input::Grey => format!(
             "{side} x {side} grey; mean 0, deviation 0.3, cut off at 1; not square: the square \

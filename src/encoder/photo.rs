@@ -3,7 +3,7 @@
 
 use super::decode::Picture;
 use super::grey::Grey;
-use super::shrink::{Fit, Rows, shrink, turn};
+use super::shrink::{Rows, Window, shrink, turn};
 use image::DynamicImage;
 
 /// Grey values are brought to mean 0 and to this deviation, and cut off at 1.
@@ -13,13 +13,15 @@ const RAISED: f32 = 8.0;
 
 /// Red, green and blue in -1..=1 on a grid of `side` x `side`; transparent is white.
 pub(super) fn colour(picture: Picture, side: usize) -> Vec<f32> {
-    let grid = shrink::<3>(&Colour::of(picture.pixels), Fit::Crop, side);
+    let pixels = Colour::of(picture.pixels);
+    let grid = shrink::<3>(&pixels, Window::crop(&pixels), side);
     turn::<3>(&grid, side, picture.orientation)
 }
 
 /// Grey with mean 0 and even contrast, in -1..=1, on a grid of `side` x `side`.
 pub(super) fn grey(picture: Picture, side: usize) -> Vec<f32> {
-    let mut grid = shrink::<1>(&Even(Grey::of(picture.pixels, 0.0)), Fit::Crop, side);
+    let pixels = Even(Grey::of(picture.pixels, 0.0));
+    let mut grid = shrink::<1>(&pixels, Window::crop(&pixels), side);
     #[expect(clippy::cast_precision_loss, reason = "a count of cells")]
     let count = grid.len() as f32;
     let mean = grid.iter().sum::<f32>() / count;

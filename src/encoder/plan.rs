@@ -98,6 +98,9 @@ pub enum Input {
     /// Ink on nothing: for glyphs and signatures. One channel.
     #[default]
     Ink,
+    /// As `ink`, the square around it cut out: for single characters, wherever on the page
+    /// they stand and however large they are drawn. One channel.
+    Glyph,
     /// Grey, brightness and contrast made even: for faces and medical images. One channel.
     Grey,
     /// Red, green and blue: for photographs. Three channels.
@@ -106,13 +109,14 @@ pub enum Input {
 
 impl Input {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Ink, Self::Grey, Self::Colour];
+    pub const ALL: [Self; 4] = [Self::Ink, Self::Glyph, Self::Grey, Self::Colour];
 
     /// Its name.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::Ink => "ink",
+            Self::Glyph => "glyph",
             Self::Grey => "grey",
             Self::Colour => "colour",
         }
@@ -122,7 +126,7 @@ impl Input {
     #[must_use]
     pub fn channels(self) -> usize {
         match self {
-            Self::Ink | Self::Grey => 1,
+            Self::Ink | Self::Glyph | Self::Grey => 1,
             Self::Colour => 3,
         }
     }
@@ -157,11 +161,14 @@ pub struct Plan {
     /// How pixels become numbers.
     #[serde(default)]
     pub input: Input,
-    /// Rows and columns of the image that the tower sees.
+    /// Rows and columns of the image that the tower sees, a multiple of the fold.
     #[serde(default = "usual_side")]
     pub side: usize,
     /// Dimensions of the embedding.
     pub dim: usize,
+    /// The side of the squares that are folded into channels; by default 2, beyond 112 4.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fold: Option<usize>,
 }
 
 fn usual_side() -> usize {
@@ -218,6 +225,8 @@ impl Plan {
     pub const MAX_WIDTH: usize = 512;
     /// Most dimensions of an embedding.
     pub const MAX_DIM: usize = 1024;
+    /// Largest side of the squares that are folded into channels.
+    pub const MAX_FOLD: usize = 8;
     /// Fewest rows and columns.
     pub const MIN_SIDE: usize = 24;
     /// Most rows and columns.
@@ -232,6 +241,7 @@ impl Plan {
             input: Input::default(),
             side: usual_side(),
             dim: 64,
+            fold: None,
         }
     }
 
@@ -254,13 +264,14 @@ impl Plan {
         if !(1..=Self::MAX_DIM).contains(&self.dim) {
             return refuse("dim", self.dim, format!("1 to {}", Self::MAX_DIM));
         }
+        let folds = self.folds();
+        if !(1..=Self::MAX_FOLD).contains(&folds) {
+            return refuse("fold", folds, format!("1 to {}", Self::MAX_FOLD));
+        }
         let sides = Self::MIN_SIDE..=Self::MAX_SIDE;
-        if !sides.contains(&self.side) || !self.side.is_multiple_of(self.folds()) {
-            let allowed = format!(
-                "even numbers from {} to 112 and multiples of 4 to {}",
-                Self::MIN_SIDE,
-                Self::MAX_SIDE
-            );
+        if !sides.contains(&self.side) || !self.side.is_multiple_of(folds) {
+            let (least, most) = (Self::MIN_SIDE, Self::MAX_SIDE);
+            let allowed = format!("multiples of {folds} from {least} to {most}");
             return refuse("side", self.side, allowed);
         }
         Ok(())
@@ -275,7 +286,7 @@ impl Plan {
     /// The side of the squares that are folded into channels.
     #[must_use]
     pub fn folds(&self) -> usize {
-        if self.side > 112 { 4 } else { 2 }
+        self.fold.unwrap_or(if self.side > 112 { 4 } else { 2 })
     }
 
     /// The convolutions, in the order in which they are done.
@@ -422,5 +433,15 @@ mod tests {
             plan.check().is_err()
         };
         assert!(odd(22) && odd(33) && odd(114) && odd(226) && !odd(112) && !odd(116));
+        let folded = |side, fold| {
+            let plan = Plan {
+                side,
+                fold: Some(fold),
+                ..Plan::default()
+            };
+            plan.check().is_ok() && plan.steps()[0].size.height * fold == side
+        };
+        assert!(folded(48, 3) && folded(25, 1) && folded(64, 8));
+        assert!(!folded(48, 9) && !folded(50, 3) && !folded(48, 0));
     }
 }

@@ -2,13 +2,34 @@
 
 use image::metadata::Orientation;
 
-/// How a picture that is not square meets the square grid.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fit {
-    /// All of it, centred; around it there is nothing.
-    Inside,
-    /// The middle of it, and nothing else.
-    Crop,
+/// A square of a picture, or around it: where it begins, and its side, in pixels.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Window {
+    pub left: f64,
+    pub upper: f64,
+    pub side: f64,
+}
+
+impl Window {
+    /// All of a picture, centred; around it there is nothing.
+    pub fn inside(picture: &impl Rows) -> Self {
+        Self::middle(picture, picture.width().max(picture.height()))
+    }
+
+    /// The middle of a picture, and nothing else.
+    pub fn crop(picture: &impl Rows) -> Self {
+        Self::middle(picture, picture.width().min(picture.height()))
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "pixel coordinates")]
+    fn middle(picture: &impl Rows, side: usize) -> Self {
+        let side = side as f64;
+        Self {
+            left: (picture.width() as f64 - side) / 2.0,
+            upper: (picture.height() as f64 - side) / 2.0,
+            side,
+        }
+    }
 }
 
 /// A picture that can be read row by row.
@@ -27,7 +48,7 @@ struct Cover {
     weights: Vec<f32>,
 }
 
-/// Splits a side of `of` pixels, centred on a square of `square`, among `cells`.
+/// Splits what lies from `start` over `side` of a line of `of` pixels among `cells`.
 /// The weights of a cell that lies wholly on the picture add up to 1.
 #[expect(
     clippy::cast_precision_loss,
@@ -35,13 +56,12 @@ struct Cover {
     clippy::cast_sign_loss,
     reason = "pixel coordinates"
 )]
-fn covers(of: usize, square: usize, cells: usize) -> Vec<Cover> {
-    let cell = square as f64 / cells as f64;
-    let margin = (square as f64 - of as f64) / 2.0;
+fn covers(of: usize, start: f64, side: f64, cells: usize) -> Vec<Cover> {
+    let cell = side / cells as f64;
     (0..cells)
         .map(|i| {
-            let from = (i as f64 * cell - margin).clamp(0.0, of as f64);
-            let to = ((i + 1) as f64 * cell - margin).clamp(0.0, of as f64);
+            let from = (start + i as f64 * cell).clamp(0.0, of as f64);
+            let to = (start + (i + 1) as f64 * cell).clamp(0.0, of as f64);
             let (start, end) = (from.floor() as usize, (to.ceil() as usize).min(of));
             let weights = (start..end)
                 .map(|p| ((to.min((p + 1) as f64) - from.max(p as f64)).max(0.0) / cell) as f32)
@@ -51,14 +71,11 @@ fn covers(of: usize, square: usize, cells: usize) -> Vec<Cover> {
         .collect()
 }
 
-/// Averages on a grid of `side` x `side`, `C` numbers a place.
-pub(super) fn shrink<const C: usize>(picture: &impl Rows, fit: Fit, side: usize) -> Vec<f32> {
+/// Averages over a window on a grid of `side` x `side`, `C` numbers a place.
+pub(super) fn shrink<const C: usize>(picture: &impl Rows, window: Window, side: usize) -> Vec<f32> {
     let (width, height) = (picture.width(), picture.height());
-    let square = match fit {
-        Fit::Inside => width.max(height),
-        Fit::Crop => width.min(height),
-    };
-    let (across, down) = (covers(width, square, side), covers(height, square, side));
+    let across = covers(width, window.left, window.side, side);
+    let down = covers(height, window.upper, window.side, side);
     let mut row = vec![0.0; width * C];
     let mut cells = vec![[0.0; C]; side];
     let mut grid = vec![0.0; side * side * C];

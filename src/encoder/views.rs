@@ -49,7 +49,7 @@ const PRIMES: [f64; 8] = [2.0, 3.0, 5.0, 7.0, 11.0, 13.0, 17.0, 19.0];
 #[expect(clippy::cast_possible_truncation, reason = "small numbers")]
 fn warp(input: Input, number: u8) -> Warp {
     let reach = match input {
-        Input::Ink => INK,
+        Input::Ink | Input::Glyph => INK,
         Input::Grey | Input::Colour => PHOTOGRAPH,
     };
     let side = if number.is_multiple_of(2) { 1.0 } else { -1.0 };

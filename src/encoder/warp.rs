@@ -22,7 +22,7 @@ impl Edge {
     /// As it is right for pictures of this kind.
     pub fn of(input: Input) -> Self {
         match input {
-            Input::Ink => Self::Nothing,
+            Input::Ink | Input::Glyph => Self::Nothing,
             Input::Grey | Input::Colour => Self::Nearest,
         }
     }
@@ -76,7 +76,7 @@ impl Warp {
         side: usize,
     ) -> Vec<f32> {
         match input {
-            Input::Ink | Input::Grey => self.apply_to::<1, T>(source, unit, side),
+            Input::Ink | Input::Glyph | Input::Grey => self.apply_to::<1, T>(source, unit, side),
             Input::Colour => self.apply_to::<3, T>(source, unit, side),
         }
     }

@@ -171,7 +171,7 @@ mod tests {
         Raster::read(&file, plan, &ImageLimits::default()).unwrap()
     }
 
-    fn plans() -> [Plan; 3] {
+    fn plans() -> [Plan; 4] {
         Input::ALL.map(|input| Plan {
             input,
             ..Plan::default()

@@ -29,6 +29,10 @@ pub struct Recipe {
     pub side: usize,
     /// Dimensions of the embedding.
     pub dim: usize,
+    /// The side of the squares of pixels that are folded into channels, 1 to 8, of which `side`
+    /// is a multiple; by default 2, beyond 112 pixels 4.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fold: Option<usize>,
     /// What is minimised.
     pub objective: Objective,
     /// Whether the eight turned and mirrored copies of a class count as classes of their own.
@@ -122,6 +126,7 @@ impl Recipe {
             input: self.input,
             side: self.side,
             dim: self.dim,
+            fold: self.fold,
         }
     }
 
@@ -176,6 +181,7 @@ impl Default for Recipe {
             input: Input::default(),
             side: 32,
             dim: 64,
+            fold: None,
             objective: Objective::default(),
             turns: false,
             classes: 64,
@@ -228,7 +234,7 @@ mod tests {
                 .unwrap_err()
                 .to_string()
         };
-        assert!(wrong(&|r| r["side"] = 33.into()).contains("plan.side: 33"));
+        assert!(wrong(&|r| r["side"] = 34.into()).contains("plan.side: 34"));
         assert!(wrong(&|r| r["augmentation"]["crop"] = 2.into()).contains("augmentation.crop: 2"));
         assert!(wrong(&|r| r["rotaton"] = 2.into()).contains("rotaton"));
         assert!(wrong(&|r| r["images"] = 1.into()).contains("images: 1"));
