@@ -123,7 +123,7 @@ fn train() -> f64 {
     let labels: Vec<u32> = (0..BATCH as u32).map(|i| i / 4).collect();
     rate(BATCH, || {
         let z = net.forward(&batch, 0).unwrap();
-        let loss = Loss::SupCon.of(&z, &labels).unwrap();
+        let loss = Loss::SupCon.of(&z, &labels, 0.1).unwrap();
         optimiser.step(&loss.backward().unwrap(), 1e-3).unwrap();
     })
 }

@@ -17,7 +17,7 @@ const UNLABELLED: f64 = 0.6;
 const STEPS: u64 = 100;
 /// Those that take their time, the hardest triplets and predictions without strangers, are
 /// given so many steps.
-const SLOW: u64 = 5 * STEPS;
+const SLOW: u64 = 10 * STEPS;
 
 fn recipe(objective: Objective) -> Recipe {
     let unlabelled = objective.is_self_supervised();

@@ -332,7 +332,7 @@ fn check_loss(name: &str, rows: usize, value: impl Fn(&Tensor) -> candle_core::R
 fn losses() {
     let labels: Vec<u32> = (0..12).map(|i| i / 3).collect();
     for loss in Loss::ALL {
-        check_loss(loss.name(), 12, |z| loss.of(&unit(z)?, &labels));
+        check_loss(loss.name(), 12, |z| loss.of(&unit(z)?, &labels, 0.1));
     }
 }
 
@@ -376,7 +376,7 @@ fn losses_fall_when_mates_come_together() {
     let labels = [0, 0, 1, 1];
     let of = |loss: Loss, rows: [[f32; 2]; 4]| {
         let z = Tensor::new(&rows, &Device::Cpu).unwrap();
-        loss.of(&z, &labels).unwrap().to_scalar::<f32>().unwrap()
+        loss.of(&z, &labels, 0.1).unwrap().to_scalar::<f32>().unwrap()
     };
     for loss in Loss::ALL {
         let apart = of(loss, [[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]]);

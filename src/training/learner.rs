@@ -7,6 +7,7 @@ use super::loss::{Loss, agreement, learned, unit};
 use super::net::{Net, Parameter};
 use super::objective::Objective;
 use super::random::Random;
+use super::recipe::Recipe;
 use crate::encoder::tower::stem;
 use crate::encoder::{Card, Encoder, Plan, Prepared, Weights};
 use candle_core::{Device, Result, Tensor, Var};
@@ -15,8 +16,6 @@ use rayon::prelude::*;
 /// `ArcFace`'s factor on cosines and widening of angles, in radians.
 const SCALE: f64 = 16.0;
 const MARGIN: f64 = 0.2;
-/// Temperature of `SimCLR` and `MoCo`.
-const TEMPERATURE: f64 = 0.1;
 /// How much of itself the slow tower keeps a step.
 const FOLLOW: f32 = 0.99;
 const FOLLOW_BYOL: f32 = 0.95;
@@ -26,6 +25,7 @@ const QUEUE: usize = 4096;
 /// A net that learns by an objective.
 pub struct Learner {
     objective: Objective,
+    temperature: f64,
     /// The net.
     pub net: Net,
     own: Vec<Parameter>,
@@ -34,11 +34,12 @@ pub struct Learner {
 }
 
 impl Learner {
-    /// Goes on from these weights. `classes` are those that a batch may name.
+    /// Goes on from these weights by a recipe. `classes` are those that a batch may name.
     ///
     /// # Errors
     /// Weights that do not fit their plan.
-    pub fn new(objective: Objective, weights: &Weights, classes: usize, seed: u64) -> Result<Self> {
+    pub fn new(recipe: &Recipe, weights: &Weights, classes: usize, seed: u64) -> Result<Self> {
+        let objective = recipe.objective;
         let dim = weights.plan.dim;
         let random = &mut Random::new(seed, u64::MAX - 5);
         let own = match objective {
@@ -67,6 +68,7 @@ impl Learner {
         let follows = matches!(objective, Objective::MoCo | Objective::Byol);
         Ok(Self {
             objective,
+            temperature: f64::from(recipe.temperature),
             net: Net::new(weights)?,
             own,
             slow: follows.then(|| weights.clone()),
@@ -91,8 +93,8 @@ impl Learner {
         let images = stem(&plan, batch.images.iter().map(Vec::as_slice))?;
         let z = self.net.forward(&images, settled)?;
         let loss = match self.objective {
-            Objective::Loss(loss) => loss.of(&z, &batch.labels),
-            Objective::SimClr => Loss::NtXent.of(&z, &batch.labels),
+            Objective::Loss(loss) => loss.of(&z, &batch.labels, self.temperature),
+            Objective::SimClr => Loss::NtXent.of(&z, &batch.labels, self.temperature),
             Objective::ArcFace => {
                 let centres = unit(&self.own[0].values)?;
                 learned::arc_face(&z, &centres, &batch.classes, SCALE, MARGIN)
@@ -232,8 +234,8 @@ impl Learner {
             n => Some(Tensor::from_slice(&self.queue, (n, d), &Device::Cpu)?),
         };
         let ((a, b), (of_a, of_b)) = (views(z)?, views(keys)?);
-        let one = agreement::info_nce(&a, &of_b, queue.as_ref(), TEMPERATURE)?;
-        let other = agreement::info_nce(&b, &of_a, queue.as_ref(), TEMPERATURE)?;
+        let one = agreement::info_nce(&a, &of_b, queue.as_ref(), self.temperature)?;
+        let other = agreement::info_nce(&b, &of_a, queue.as_ref(), self.temperature)?;
         (one + other)? * 0.5
     }
 

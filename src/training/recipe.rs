@@ -35,6 +35,10 @@ pub struct Recipe {
     pub fold: Option<usize>,
     /// What is minimised.
     pub objective: Objective,
+    /// What the softmax losses divide cosines by, 0.01 to 1: the smaller, the more the nearest
+    /// strangers count.
+    #[serde(default = "usual_temperature")]
+    pub temperature: f32,
     /// Whether the eight turned and mirrored copies of a class count as classes of their own.
     pub turns: bool,
     /// Classes of a batch, 2 to 1,024; fewer where the data have fewer.
@@ -60,6 +64,10 @@ pub struct Recipe {
     pub augmentation: Augmentation,
 }
 
+fn usual_temperature() -> f32 {
+    0.1
+}
+
 fn usual_clip() -> f32 {
     10.0
 }
@@ -68,8 +76,9 @@ fn usual_average() -> f32 {
     0.99
 }
 
-const BUILT_IN: [&str; 5] = [
+const BUILT_IN: [&str; 6] = [
     include_str!("recipes/glyphs.json"),
+    include_str!("recipes/glyphs-large.json"),
     include_str!("recipes/photographs.json"),
     include_str!("recipes/faces.json"),
     include_str!("recipes/signatures.json"),
@@ -148,6 +157,10 @@ impl Recipe {
             let was = format!("rate: {}", self.rate);
             return Err(refuse(was, "above 0 up to 1 is allowed".into()));
         }
+        if !(0.01..=1.0).contains(&self.temperature) {
+            let was = format!("temperature: {}", self.temperature);
+            return Err(refuse(was, "0.01 to 1 is allowed".into()));
+        }
         if self.clip.is_nan() || self.clip <= 0.0 {
             let was = format!("clip: {}", self.clip);
             return Err(refuse(was, "above 0 is allowed".into()));
@@ -183,6 +196,7 @@ impl Default for Recipe {
             dim: 64,
             fold: None,
             objective: Objective::default(),
+            temperature: usual_temperature(),
             turns: false,
             classes: 64,
             images: 4,
@@ -237,6 +251,7 @@ mod tests {
         assert!(wrong(&|r| r["side"] = 34.into()).contains("plan.side: 34"));
         assert!(wrong(&|r| r["augmentation"]["crop"] = 2.into()).contains("augmentation.crop: 2"));
         assert!(wrong(&|r| r["rotaton"] = 2.into()).contains("rotaton"));
+        assert!(wrong(&|r| r["temperature"] = 0.into()).contains("temperature: 0"));
         assert!(wrong(&|r| r["images"] = 1.into()).contains("images: 1"));
         let none = Recipe::find("no-such").unwrap_err().to_string();
         assert!(none.contains("glyphs, photographs"), "{none}");

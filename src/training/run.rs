@@ -77,7 +77,7 @@ impl<'a> Run<'a> {
             options.patience,
         );
         let classes = learnt.classes.len() * recipe.turns();
-        let learner = Learner::new(recipe.objective, &initial, classes, options.seed)?;
+        let learner = Learner::new(recipe, &initial, classes, options.seed)?;
         let optimiser = Optimiser::new(recipe.optimiser, recipe.clip, learner.parameters());
         let mut run = Self {
             options,

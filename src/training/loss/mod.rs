@@ -16,8 +16,6 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
-/// Temperature of the softmax losses.
-const TEMPERATURE: f64 = 0.1;
 /// Distance that impostor pairs should keep.
 const PAIR_MARGIN: f64 = 1.0;
 /// Squared distance between genuine and impostor, for triplets.
@@ -27,15 +25,14 @@ const TRIPLET_MARGIN: f64 = 0.2;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Loss {
-    /// Supervised contrastive (Khosla et al. 2020), temperature 0.1.
+    /// Supervised contrastive (Khosla et al. 2020).
     #[default]
     #[serde(rename = "supcon")]
     SupCon,
-    /// Normalised temperature-scaled cross-entropy (Sohn 2016; Chen et al. 2020, `SimCLR`),
-    /// temperature 0.1.
+    /// Normalised temperature-scaled cross-entropy (Sohn 2016; Chen et al. 2020, `SimCLR`).
     #[serde(rename = "ntxent")]
     NtXent,
-    /// Nearest class mean of the others (Snell et al. 2017), temperature 0.1.
+    /// Nearest class mean of the others (Snell et al. 2017).
     Prototypical,
     /// Pairs (Hadsell, Chopra and `LeCun` 2006), margin 1.
     Contrastive,
@@ -63,16 +60,17 @@ impl Loss {
         Self::Lifted,
     ];
 
-    /// The loss of a batch, a scalar.
+    /// The loss of a batch, a scalar. `temperature` is that of the softmax losses; the others
+    /// have none.
     ///
     /// # Errors
     /// `z` and `labels` of different lengths.
-    pub fn of(self, z: &Tensor, labels: &[u32]) -> Result<Tensor> {
+    pub fn of(self, z: &Tensor, labels: &[u32], temperature: f64) -> Result<Tensor> {
         let triplet = |negatives| margin::triplet(z, labels, TRIPLET_MARGIN, negatives);
         match self {
-            Self::SupCon => softmax::supervised_contrastive(z, labels, TEMPERATURE),
-            Self::NtXent => softmax::nt_xent(z, labels, TEMPERATURE),
-            Self::Prototypical => softmax::prototypical(z, labels, TEMPERATURE),
+            Self::SupCon => softmax::supervised_contrastive(z, labels, temperature),
+            Self::NtXent => softmax::nt_xent(z, labels, temperature),
+            Self::Prototypical => softmax::prototypical(z, labels, temperature),
             Self::Contrastive => margin::contrastive(z, labels, PAIR_MARGIN),
             Self::Triplet => triplet(Negatives::SemiHard),
             Self::TripletHard => triplet(Negatives::Hard),
