@@ -34,10 +34,13 @@ mod stats;
 mod train;
 mod verify;
 
+use crate::encoder::backbone::{self, Backbone};
 use clap::{Parser, Subcommand};
 use error::CliError;
 use output::Output;
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 /// The similarity-search database that learns what similar means
 #[derive(Debug, Parser)]
@@ -49,6 +52,16 @@ struct Cli {
     /// No progress and no notes
     #[arg(long, short, global = true)]
     quiet: bool,
+    /// Weights of a ready-made backbone (safetensors), for models that stand on it; may be
+    /// repeated
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "TWINDEX_BACKBONE",
+        value_delimiter = ':'
+    )]
+    backbone: Vec<PathBuf>,
     #[command(subcommand)]
     command: Command,
 }
@@ -105,7 +118,8 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     logs(cli.quiet);
     let out = Output::new(cli.json, cli.quiet);
-    match run(cli.command, &out) {
+    let done = offered(&cli.backbone).and_then(|backbones| run(cli.command, &backbones, &out));
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             out.error(&error);
@@ -127,7 +141,16 @@ fn logs(quiet: bool) {
     let _ = logs.with_writer(std::io::stderr).try_init();
 }
 
-fn run(command: Command, out: &Output) -> Result<(), CliError> {
+/// The backbones, loaded.
+fn offered(files: &[PathBuf]) -> Result<Vec<Arc<Backbone>>, CliError> {
+    let load = |file: &PathBuf| {
+        let told = |e| CliError::invalid(format!("--backbone {}: {e}", file.display()));
+        backbone::offer(file).map_err(told)
+    };
+    files.iter().map(load).collect()
+}
+
+fn run(command: Command, backbones: &[Arc<Backbone>], out: &Output) -> Result<(), CliError> {
     let runtime = || {
         let mut builder = tokio::runtime::Builder::new_multi_thread();
         builder
@@ -136,7 +159,7 @@ fn run(command: Command, out: &Output) -> Result<(), CliError> {
             .map_err(|e| CliError::failed(format!("starting: {e}")))
     };
     match command {
-        Command::Train(args) => train::run(&args, out),
+        Command::Train(args) => train::run(&args, backbones, out),
         Command::Recipe(args) => recipe::run(&args, out),
         Command::Eval(args) => eval::run(&args, out),
         Command::Completions(args) => completions::run(&args, out),

@@ -2,8 +2,11 @@
 
 use super::error::CliError;
 use super::output::{Output, quoted};
+use crate::encoder::backbone::Backbone;
 use crate::training::evaluate::EvalError;
-use crate::training::{Objective, Progress, Recipe, TrainError, TrainOptions, guess, train};
+use crate::training::seen::{self, Looked};
+use crate::training::{Corpus, Objective, Progress, Recipe, TrainError, TrainOptions};
+use crate::training::{guess, train, train_corpus};
 use serde_json::json;
 use std::io::ErrorKind;
 use std::path::PathBuf;
@@ -13,6 +16,9 @@ use std::time::{Duration, Instant};
 
 /// How often progress is told.
 const EVERY: Duration = Duration::from_secs(5);
+/// How long a tower learns, and a head on a backbone, unless told otherwise.
+const MINUTES: f64 = 12.0;
+const MINUTES_OF_A_HEAD: f64 = 1.0;
 
 /// Options of `train`.
 #[derive(Debug, Clone, clap::Args)]
@@ -23,8 +29,8 @@ pub struct Args {
     /// Weights file to write; its card goes beside it as .json
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// glyphs, photographs, faces, signatures, medical, or a file (`twindex recipe` shows
-    /// them); by default what the images look like
+    /// glyphs, glyphs-large, photographs, faces, signatures, medical, or a file (`twindex
+    /// recipe` shows them); by default what the images look like
     #[arg(long, value_name = "NAME|FILE")]
     recipe: Option<String>,
     /// What is minimised, where not what the recipe says: supcon, ntxent, prototypical,
@@ -32,9 +38,10 @@ pub struct Args {
     /// without labels simclr, moco, byol, simsiam, vicreg or barlow-twins
     #[arg(long, value_name = "NAME", alias = "loss")]
     objective: Option<Objective>,
-    /// How long to train, in minutes; interrupted, it goes on from its checkpoint
-    #[arg(long, value_name = "N", default_value_t = 12.0)]
-    minutes: f64,
+    /// How long to train, in minutes, 12 if not given, or 1 with --backbone; interrupted, it
+    /// goes on from its checkpoint
+    #[arg(long, value_name = "N")]
+    minutes: Option<f64>,
     /// How often to see as many images as there are instead: the same weights on every run; 0
     /// writes the untrained tower
     #[arg(long, value_name = "N", conflicts_with = "minutes")]
@@ -81,9 +88,15 @@ pub struct Args {
 ///
 /// # Errors
 /// Options out of range, data that cannot be learnt from, an interruption.
-pub fn run(args: &Args, out: &Output) -> Result<(), CliError> {
+pub fn run(args: &Args, backbones: &[Arc<Backbone>], out: &Output) -> Result<(), CliError> {
+    let backbone = only(backbones)?;
     let mut options = TrainOptions::new(&args.data, &args.out);
-    options.minutes = args.minutes;
+    let usual = if backbone.is_some() {
+        MINUTES_OF_A_HEAD
+    } else {
+        MINUTES
+    };
+    options.minutes = args.minutes.unwrap_or(usual);
     options.steps = args.steps;
     options.seed = args.seed;
     options.epochs = args.epochs;
@@ -93,12 +106,12 @@ pub fn run(args: &Args, out: &Output) -> Result<(), CliError> {
     if let Some(threads) = args.threads {
         options.threads = threads;
     }
-    options.recipe = recipe(args, out)?;
+    options.recipe = recipe(args, backbone, out)?;
     options.measure.clone_from(&args.measure);
     options.held_out = args.held_out;
     options.data_note.clone_from(&args.data_note);
     options.licence.clone_from(&args.licence);
-    options.reproduce = command(args, &options.recipe);
+    options.reproduce = command(args, &options);
     options.resume = !args.fresh;
     if !(0.0..=86_400.0).contains(&args.checkpoint_every) {
         let was = args.checkpoint_every;
@@ -117,7 +130,12 @@ pub fn run(args: &Args, out: &Output) -> Result<(), CliError> {
         told.set(Some(Instant::now()));
         out.note(&line(progress));
     };
-    let trained = train(&options, &tell, &cancel).map_err(|e| failure(&e))?;
+    let trained = match backbone {
+        None => train(&options, &tell, &cancel),
+        Some(backbone) => seen(backbone, &options, out, &cancel)
+            .and_then(|corpus| train_corpus(corpus, &options, &tell, &cancel)),
+    };
+    let trained = trained.map_err(|e| failure(&e))?;
     let encoder = &trained.encoder;
     if out.is_json() {
         return out.json(&json!({
@@ -142,8 +160,41 @@ pub fn run(args: &Args, out: &Output) -> Result<(), CliError> {
     ))
 }
 
+/// The one backbone that a head learns on.
+fn only(backbones: &[Arc<Backbone>]) -> Result<Option<&Backbone>, CliError> {
+    match backbones {
+        [] => Ok(None),
+        [one] => Ok(Some(one)),
+        more => {
+            let told = format!("--backbone: {}; a head learns on one", more.len());
+            Err(CliError::invalid(told))
+        }
+    }
+}
+
+/// What the backbone sees in the data; kept beside the weights to write.
+fn seen(
+    backbone: &Backbone,
+    options: &TrainOptions,
+    out: &Output,
+    cancel: &AtomicBool,
+) -> Result<Corpus, TrainError> {
+    let told = std::cell::Cell::new(None::<Instant>);
+    let tell = |looked: Looked| {
+        if !out.shows_progress() || told.get().is_some_and(|t| t.elapsed() < EVERY) {
+            return;
+        }
+        told.set(Some(Instant::now()));
+        let Looked { done, of, .. } = looked;
+        out.note(&format!("the backbone has looked at {done} of {of} images"));
+    };
+    let kept = options.out.with_extension("seen");
+    let room = (&options.limits, options.memory);
+    seen::corpus(&options.data, backbone, &kept, room, &tell, cancel)
+}
+
 /// The recipe asked for, or the one that the images ask for.
-fn recipe(args: &Args, out: &Output) -> Result<Recipe, CliError> {
+fn recipe(args: &Args, backbone: Option<&Backbone>, out: &Output) -> Result<Recipe, CliError> {
     let mut recipe = if let Some(name) = &args.recipe {
         Recipe::find(name).map_err(|e| failure(&e))?
     } else {
@@ -158,11 +209,15 @@ fn recipe(args: &Args, out: &Output) -> Result<Recipe, CliError> {
     if let Some(objective) = args.objective {
         recipe.objective = objective;
     }
-    Ok(recipe)
+    Ok(match backbone {
+        Some(backbone) => recipe.on(backbone),
+        None => recipe,
+    })
 }
 
 /// The command that does the same again, for a shell: what the result depends on.
-fn command(args: &Args, recipe: &Recipe) -> String {
+fn command(args: &Args, options: &TrainOptions) -> String {
+    let recipe = &options.recipe;
     let mut words = vec!["twindex".to_owned(), "train".to_owned()];
     let mut option = |name: &str, value: String| words.extend([name.to_owned(), quoted(&value)]);
     option("--data", args.data.display().to_string());
@@ -173,9 +228,12 @@ fn command(args: &Args, recipe: &Recipe) -> String {
     match (args.steps, args.epochs) {
         (Some(steps), _) => option("--steps", steps.to_string()),
         (_, Some(epochs)) => option("--epochs", epochs.to_string()),
-        _ => option("--minutes", args.minutes.to_string()),
+        _ => option("--minutes", options.minutes.to_string()),
     }
     option("--seed", args.seed.to_string());
+    if let Some(backbone) = recipe.backbone {
+        option("--backbone", format!("{}.safetensors", backbone.family));
+    }
     if let Some(start) = &args.start {
         option("--start", start.display().to_string());
     }

@@ -3,10 +3,12 @@
 //! - `decode`, `grey`, `shrink`, `ink`, `photo`, `input`: a file becomes a few numbers, within
 //!   limits; `look`: what it shows, for people and to be found again.
 //! - `header`, `plan`, `card`, `weights`: the file a model lives in; nothing in it is trusted.
+//! - `backbone`: ready-made nets that a head of ours may stand on.
 //! - `conv`, `layer`, `tower`: the network, on candle.
 //! - `warp`, `views`: an image moved a little, and the mean over such views of it.
 //! - `queue`, `pool`: many callers, few threads, small batches.
 
+pub mod backbone;
 mod card;
 pub mod conv;
 mod decode;

@@ -1,6 +1,7 @@
 //! The shape of a tower: its architecture by name, what goes in, what comes out.
 
 use super::Error;
+use super::backbone::Frozen;
 use super::conv::Size;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -28,10 +29,14 @@ pub enum Architecture {
     /// As `resnet-s`, wider, two units a stage.
     #[serde(rename = "resnet-m")]
     ResnetM,
+    /// A head on a ready-made backbone, which does not learn.
+    Backbone,
+    /// Such a head while it learns: it sees what the backbone saw.
+    Head,
 }
 
 impl Architecture {
-    /// All of them, small to large.
+    /// All towers of our own, small to large.
     pub const ALL: [Self; 5] = [
         Self::S2dS,
         Self::S2dM,
@@ -49,7 +54,15 @@ impl Architecture {
             Self::S2dL => "s2d-l",
             Self::ResnetS => "resnet-s",
             Self::ResnetM => "resnet-m",
+            Self::Backbone => "backbone",
+            Self::Head => "head",
         }
+    }
+
+    /// Whether it stands on a ready-made backbone.
+    #[must_use]
+    pub fn has_backbone(self) -> bool {
+        matches!(self, Self::Backbone | Self::Head)
     }
 
     /// Channels of the three stages, unless a plan says otherwise.
@@ -60,13 +73,14 @@ impl Architecture {
             Self::S2dM | Self::S2dL => [64, 128, 256],
             Self::ResnetS => [32, 64, 128],
             Self::ResnetM => [48, 96, 192],
+            Self::Backbone | Self::Head => [0; 3],
         }
     }
 
     /// Residual units of a stage; none where stages are plain.
     fn units(self) -> usize {
         match self {
-            Self::S2dS | Self::S2dM | Self::S2dL => 0,
+            Self::S2dS | Self::S2dM | Self::S2dL | Self::Backbone | Self::Head => 0,
             Self::ResnetS => 1,
             Self::ResnetM => 2,
         }
@@ -83,10 +97,10 @@ impl FromStr for Architecture {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let found = Self::ALL.into_iter().find(|a| a.name() == text);
-        found.ok_or_else(|| {
+        let mut all = Self::ALL.into_iter().chain([Self::Backbone]);
+        all.find(|a| a.name() == text).ok_or_else(|| {
             let known = Self::ALL.map(Self::name).join(", ");
-            format!("{text:?}; known are {known}")
+            format!("{text:?}; known are {known}, backbone")
         })
     }
 }
@@ -169,6 +183,9 @@ pub struct Plan {
     /// The side of the squares that are folded into channels; by default 2, beyond 112 4.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fold: Option<usize>,
+    /// The ready-made net that it stands on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backbone: Option<Frozen>,
 }
 
 fn usual_side() -> usize {
@@ -231,6 +248,10 @@ impl Plan {
     pub const MIN_SIDE: usize = 24;
     /// Most rows and columns.
     pub const MAX_SIDE: usize = 224;
+    /// Most rows and columns that a backbone sees.
+    pub const MAX_BACKBONE_SIDE: usize = 518;
+    /// Most numbers that a backbone gives for an image.
+    pub const MAX_FEATURES: usize = 4096;
 
     /// The usual plan of an architecture: 32 x 32 ink to 64 dimensions.
     #[must_use]
@@ -242,6 +263,7 @@ impl Plan {
             side: usual_side(),
             dim: 64,
             fold: None,
+            backbone: None,
         }
     }
 
@@ -256,13 +278,25 @@ impl Plan {
                 "plan.{field}: {was}; {allowed} are allowed"
             )))
         };
+        if !(1..=Self::MAX_DIM).contains(&self.dim) {
+            return refuse("dim", self.dim, format!("1 to {}", Self::MAX_DIM));
+        }
+        if let Some(frozen) = self.standing_on()? {
+            let most = Self::MAX_FEATURES;
+            if !(1..=most).contains(&frozen.features) {
+                return refuse("backbone.features", frozen.features, format!("1 to {most}"));
+            }
+            let most = Self::MAX_BACKBONE_SIDE;
+            if !(Self::MIN_SIDE..=most).contains(&self.side) {
+                let allowed = format!("{} to {most}", Self::MIN_SIDE);
+                return refuse("side", self.side, allowed);
+            }
+            return Ok(());
+        }
         for width in self.widths {
             if !(1..=Self::MAX_WIDTH).contains(&width) {
                 return refuse("widths", width, format!("1 to {}", Self::MAX_WIDTH));
             }
-        }
-        if !(1..=Self::MAX_DIM).contains(&self.dim) {
-            return refuse("dim", self.dim, format!("1 to {}", Self::MAX_DIM));
         }
         let folds = self.folds();
         if !(1..=Self::MAX_FOLD).contains(&folds) {
@@ -277,9 +311,28 @@ impl Plan {
         Ok(())
     }
 
+    /// The backbone, which plans of an architecture that has one have, and no other.
+    fn standing_on(&self) -> Result<Option<Frozen>, Error> {
+        if self.architecture.has_backbone() == self.backbone.is_some() {
+            return Ok(self.backbone);
+        }
+        let found = if self.backbone.is_some() {
+            "one"
+        } else {
+            "none"
+        };
+        Err(Error::Card(format!(
+            "plan.backbone: {found}; architecture {} does not go with it",
+            self.architecture
+        )))
+    }
+
     /// Numbers of an image that the tower sees.
     #[must_use]
     pub fn pixels(&self) -> usize {
+        if self.architecture == Architecture::Head {
+            return self.features();
+        }
         self.side * self.side * self.input.channels()
     }
 
@@ -289,9 +342,12 @@ impl Plan {
         self.fold.unwrap_or(if self.side > 112 { 4 } else { 2 })
     }
 
-    /// The convolutions, in the order in which they are done.
+    /// The convolutions, in the order in which they are done; none on a backbone.
     #[must_use]
     pub fn steps(&self) -> Vec<Step> {
+        if self.architecture.has_backbone() {
+            return Vec::new();
+        }
         let folds = self.folds();
         let mut tower = Builder {
             side: self.side / folds,
@@ -324,6 +380,9 @@ impl Plan {
     /// Numbers that the last, fully connected layer sees.
     #[must_use]
     pub fn features(&self) -> usize {
+        if let Some(frozen) = self.backbone {
+            return frozen.features;
+        }
         let last = self.steps().last().map(|s| (s.output(), s.size.to));
         last.map_or(
             0,

@@ -4,9 +4,10 @@
 //! Which steps it takes stands in its [`Plan`]. Batch normalisation (Ioffe and Szegedy 2015)
 //! is folded into the convolutions.
 
+use super::backbone::{self, Backbone};
 use super::layer::{Layer, Linear};
 use super::weights::{Block, Weights};
-use super::{Error, Plan, Prepared};
+use super::{Architecture, Error, Plan, Prepared};
 use candle_core::{Device, Result, Tensor};
 use std::sync::Arc;
 
@@ -17,6 +18,7 @@ pub const EPSILON: f32 = 1e-5;
 #[derive(Debug, Clone)]
 pub(super) struct Tower {
     plan: Plan,
+    backbone: Option<Arc<Backbone>>,
     layers: Arc<[Layer]>,
     head: Tensor,
     bias: Tensor,
@@ -27,6 +29,8 @@ impl Tower {
     pub fn new(weights: &Weights) -> std::result::Result<Self, Error> {
         let cpu = &Device::Cpu;
         let plan = weights.plan;
+        let frozen = plan.backbone;
+        let frozen = frozen.filter(|_| plan.architecture == Architecture::Backbone);
         let mut layers = Vec::new();
         for (i, (block, step)) in weights.blocks.iter().zip(plan.steps()).enumerate() {
             let (kernel, bias) = fold(block, step.size.to);
@@ -41,6 +45,7 @@ impl Tower {
         }
         Ok(Self {
             plan,
+            backbone: frozen.map(backbone::find).transpose()?,
             layers: layers.into(),
             head: Tensor::from_slice(&weights.head, (plan.features(), plan.dim), cpu)?,
             bias: Tensor::from_slice(&weights.bias, plan.dim, cpu)?,
@@ -49,6 +54,10 @@ impl Tower {
 
     /// `[n, dim]`, not normalised, on the calling thread alone.
     pub fn forward(&self, images: &[Prepared]) -> Result<Tensor> {
+        if let Some(backbone) = &self.backbone {
+            let seen = backbone.features(images)?;
+            return seen.apply_op3_no_bwd(&self.head, &self.bias, &Linear);
+        }
         let stem = stem(&self.plan, images.iter().map(Prepared::as_slice))?;
         // Counted as steps count them; what no later step asks for goes at once.
         let mut values = vec![Some(stem)];
@@ -100,8 +109,13 @@ fn fold(block: &Block, to: usize) -> (Vec<f32>, Vec<f32>) {
 }
 
 /// Space-to-depth: squares of the images become the channels `[n, rows, columns, channels]`
-/// of one place each.
+/// of one place each. What a backbone saw stays as it is, `[n, features]`.
 pub(crate) fn stem<'a>(plan: &Plan, images: impl Iterator<Item = &'a [f32]>) -> Result<Tensor> {
+    if plan.architecture == Architecture::Head {
+        let all: Vec<f32> = images.flatten().copied().collect();
+        let n = all.len() / plan.pixels();
+        return Tensor::from_vec(all, (n, plan.pixels()), &Device::Cpu);
+    }
     let (by, side, line) = (plan.folds(), plan.side, plan.pixels() / plan.side);
     let wide = by * plan.input.channels();
     let mut out = Vec::new();

@@ -4,7 +4,7 @@
 //! from a file; the tower folds it in.
 
 use super::conv::Size;
-use super::{Card, Error, Plan};
+use super::{Architecture, Card, Error, Plan};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use std::collections::HashMap;
 
@@ -176,10 +176,23 @@ impl Weights {
             .map_err(|e| Error::NotSafetensors(e.to_string()))
     }
 
-    /// Eight hexadecimal digits of the hash of all numbers; the card does not count.
+    /// As they serve: a head that has learnt, on its backbone.
+    #[must_use]
+    pub fn served(mut self) -> Self {
+        if self.plan.architecture == Architecture::Head {
+            self.plan.architecture = Architecture::Backbone;
+        }
+        self
+    }
+
+    /// Eight hexadecimal digits of the hash of all numbers, the backbone's fingerprint among
+    /// them; the card does not count.
     #[must_use]
     pub fn hash(&self) -> String {
         let mut hasher = blake3::Hasher::new();
+        if let Some(frozen) = self.plan.backbone {
+            hasher.update(frozen.to_string().as_bytes());
+        }
         for (name, _, values) in self.named() {
             hasher.update(name.as_bytes());
             hasher.update(&to_bytes(values));

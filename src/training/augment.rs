@@ -3,8 +3,8 @@
 use super::corpus::SCALE;
 use super::pixels;
 use super::random::Random;
-use crate::encoder::Plan;
 use crate::encoder::warp::{Edge, KNOTS, Warp, product, turned};
+use crate::encoder::{Architecture, Plan};
 use serde::{Deserialize, Serialize};
 
 /// How much pictures vary. All 0: not at all.
@@ -77,6 +77,9 @@ impl Augmentation {
     /// turned one of eight ways: what the tower sees, in -1..=1.
     #[must_use]
     pub fn vary(&self, source: &[i16], plan: &Plan, turn: usize, random: &mut Random) -> Vec<f32> {
+        if plan.architecture == Architecture::Head {
+            return plain(source, plan, turn);
+        }
         let warp = self.warp(Edge::of(plan.input), turn, random);
         let mut image = apply(&warp, source, plan);
         let (side, channels) = (plan.side, plan.input.channels());
@@ -146,6 +149,9 @@ impl Augmentation {
 /// `source` turned and otherwise as it is.
 #[must_use]
 pub fn plain(source: &[i16], plan: &Plan, turn: usize) -> Vec<f32> {
+    if plan.architecture == Architecture::Head {
+        return source.iter().map(|v| f32::from(*v) / SCALE).collect();
+    }
     apply(&Warp::turn(turn, Edge::of(plan.input)), source, plan)
 }
 

@@ -376,7 +376,10 @@ fn losses_fall_when_mates_come_together() {
     let labels = [0, 0, 1, 1];
     let of = |loss: Loss, rows: [[f32; 2]; 4]| {
         let z = Tensor::new(&rows, &Device::Cpu).unwrap();
-        loss.of(&z, &labels, 0.1).unwrap().to_scalar::<f32>().unwrap()
+        loss.of(&z, &labels, 0.1)
+            .unwrap()
+            .to_scalar::<f32>()
+            .unwrap()
     };
     for loss in Loss::ALL {
         let apart = of(loss, [[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]]);

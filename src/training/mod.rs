@@ -3,6 +3,7 @@
 //! - `recipe`, `guess`: how to train for what kind of pictures; `objective`: what is minimised.
 //! - `corpus`, `sampler`, `pixels`, `augment`, `batches`, `random`: what a step learns
 //!   from; all of it follows from a seed and the number of the step.
+//! - `seen`: what a backbone saw, for a head to learn from.
 //! - `init`, `block`, `buffers`, `pooling`, `stack`, `net`, `loss`, `learner`, `optim`: how it
 //!   learns.
 //! - `dataset`, `glyphs`: folders of labelled images, and an alphabet that draws itself.
@@ -38,6 +39,7 @@ pub mod random;
 pub mod recipe;
 mod run;
 pub mod sampler;
+pub mod seen;
 pub mod stack;
 mod trainer;
 

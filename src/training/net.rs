@@ -35,7 +35,8 @@ struct Layer {
 #[derive(Debug)]
 pub struct Net {
     plan: Plan,
-    stack: Stack,
+    /// None where a head learns alone.
+    stack: Option<Stack>,
     layers: Vec<Layer>,
     head: Var,
     bias: Var,
@@ -62,7 +63,9 @@ impl Net {
         }
         Ok(Self {
             plan,
-            stack: Stack::new(&steps)?,
+            stack: (!steps.is_empty())
+                .then(|| Stack::new(&steps))
+                .transpose()?,
             layers,
             head: Var::from_slice(&weights.head, (plan.features(), plan.dim), cpu)?,
             bias: Var::from_slice(&weights.bias, plan.dim, cpu)?,
@@ -106,7 +109,10 @@ impl Net {
             parameters.push(layer.kernel.flatten_all()?);
             parameters.push(layer.affine.flatten_all()?);
         }
-        let (x, statistics) = self.stack.forward(batch, &Tensor::cat(&parameters, 0)?)?;
+        let (x, statistics) = match &self.stack {
+            Some(stack) => stack.forward(batch, &Tensor::cat(&parameters, 0)?)?,
+            None => (batch.clone(), Vec::new()),
+        };
         for (layer, statistics) in self.layers.iter_mut().zip(&statistics) {
             blend(&mut layer.mean, &statistics.mean, share);
             blend(&mut layer.variance, &statistics.variance, share);

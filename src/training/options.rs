@@ -90,7 +90,15 @@ impl TrainOptions {
             return Ok(None);
         };
         let bytes = std::fs::read(path).map_err(|e| TrainError::io(path, e))?;
-        Ok(Some(Weights::parse(&bytes)?.0))
+        let weights = Weights::parse(&bytes)?.0;
+        if weights.plan.backbone.is_some() {
+            return Err(TrainError::Option {
+                field: "start",
+                was: format!("{}: a head on a backbone", path.display()),
+                allowed: "a tower is needed: a head is learnt anew in a minute".into(),
+            });
+        }
+        Ok(Some(weights))
     }
 
     /// Checks the ranges.

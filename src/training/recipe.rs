@@ -5,6 +5,7 @@ use super::augment::Augmentation;
 use super::objective::Objective;
 use super::optim::Method;
 use super::sampler::Sampling;
+use crate::encoder::backbone::Frozen;
 use crate::encoder::{Architecture, Input, Plan};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -33,6 +34,9 @@ pub struct Recipe {
     /// is a multiple; by default 2, beyond 112 pixels 4.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fold: Option<usize>,
+    /// The ready-made net that a head is learnt for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backbone: Option<Frozen>,
     /// What is minimised.
     pub objective: Objective,
     /// What the softmax losses divide cosines by, 0.01 to 1: the smaller, the more the nearest
@@ -136,6 +140,7 @@ impl Recipe {
             side: self.side,
             dim: self.dim,
             fold: self.fold,
+            backbone: self.backbone,
         }
     }
 
@@ -145,6 +150,11 @@ impl Recipe {
     /// Something is out of range.
     pub fn check(&self) -> Result<(), TrainError> {
         self.plan().check()?;
+        if self.backbone.is_some() && (self.turns || self.objective.is_self_supervised()) {
+            let was = format!("objective: {}, turns: {}", self.objective, self.turns);
+            let allowed = "a head on a backbone learns from labels, of images as they are";
+            return Err(refuse(was, allowed.into()));
+        }
         if !(2..=1024).contains(&self.classes) {
             let was = format!("classes: {}", self.classes);
             return Err(refuse(was, "2 to 1024 are allowed".into()));
@@ -195,6 +205,7 @@ impl Default for Recipe {
             side: 32,
             dim: 64,
             fold: None,
+            backbone: None,
             objective: Objective::default(),
             temperature: usual_temperature(),
             turns: false,
@@ -254,6 +265,6 @@ mod tests {
         assert!(wrong(&|r| r["temperature"] = 0.into()).contains("temperature: 0"));
         assert!(wrong(&|r| r["images"] = 1.into()).contains("images: 1"));
         let none = Recipe::find("no-such").unwrap_err().to_string();
-        assert!(none.contains("glyphs, photographs"), "{none}");
+        assert!(none.contains("glyphs, glyphs-large, photographs"), "{none}");
     }
 }

@@ -46,6 +46,9 @@ pub fn train_corpus(
     options.check()?;
     let start = options.start_weights()?;
     let plan = start.as_ref().map_or(options.recipe.plan(), |w| w.plan);
+    if corpus.plan.backbone != plan.backbone {
+        return Err(TrainError::Data("seen by another backbone".into()));
+    }
     if (corpus.plan.input, corpus.plan.side) != (plan.input, plan.side) {
         return Err(TrainError::Data(format!(
             "prepared as {} of side {}; {} of side {} is needed",
@@ -120,6 +123,7 @@ fn finish(
     let at = run.position();
     let weights = run.weights()?;
     let error = try_on(&weights, held_out, options.seed)?;
+    let weights = weights.served();
     let mut card = card(run, options, learnt, classes, &weights);
     let mut encoder = Encoder::new(&weights, card.clone())?;
     write(&options.out, &weights, &card)?;
