@@ -72,7 +72,7 @@ enum Command {
     Serve(serve::Args),
     /// A tour in ten seconds: enrol, classify, retrieve, compare; then serve on
     Quickstart(quickstart::Args),
-    /// Train an encoder on a folder of labelled images
+    /// Train an encoder on a folder of labelled images, or on a collection
     Train(train::Args),
     /// Show the recipes that train follows
     Recipe(recipe::Args),
@@ -159,7 +159,10 @@ fn run(command: Command, backbones: &[Arc<Backbone>], out: &Output) -> Result<()
             .map_err(|e| CliError::failed(format!("starting: {e}")))
     };
     match command {
-        Command::Train(args) => train::run(&args, backbones, out),
+        Command::Train(args) => match args.collection() {
+            None => train::run(&args, backbones, out),
+            Some(name) => runtime()?.block_on(train::in_server(args, name, out)),
+        },
         Command::Recipe(args) => recipe::run(&args, out),
         Command::Eval(args) => eval::run(&args, out),
         Command::Completions(args) => completions::run(&args, out),

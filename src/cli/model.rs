@@ -11,6 +11,9 @@ use clap::Subcommand;
 use serde_json::{Map, Value, json};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use tonic::transport::Channel;
+
+type Models = pb::model_service_client::ModelServiceClient<Channel>;
 
 /// Bytes of a weights file in one message.
 const PIECE: usize = 1 << 20;
@@ -65,32 +68,36 @@ enum Command {
     },
 }
 
+/// A training in the server.
 #[derive(Debug, Clone, clap::Args)]
-struct Train {
+pub struct Train {
     /// The collection; it is not changed
-    collection: String,
+    pub collection: String,
     /// Name of the new model; the collection's if not given
     #[arg(long, default_value = "")]
-    name: String,
+    pub name: String,
     /// How long to train, in minutes; 10 if not given
     #[arg(long, value_name = "N")]
-    minutes: Option<f64>,
+    pub minutes: Option<f64>,
     /// Steps to take instead: the same weights on every run
     #[arg(long, value_name = "N", conflicts_with = "minutes")]
-    steps: Option<u64>,
+    pub steps: Option<u64>,
     /// Seed of weights, samples and augmentation; 7 if not given
     #[arg(long, value_name = "S")]
-    seed: Option<u64>,
+    pub seed: Option<u64>,
     /// Recipe, by name (`twindex recipe` lists them); if not given, that of the collection's
     /// model
     #[arg(long, value_name = "NAME", default_value = "")]
-    recipe: String,
+    pub recipe: String,
     /// What is minimised; `twindex train --help` tells what there is
     #[arg(long, value_name = "NAME", alias = "loss", default_value = "")]
-    objective: String,
+    pub objective: String,
+    /// Write the new model's weights file, too; one that is there is not touched
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
     /// Do not wait for it: `twindex operation` asks about it
-    #[arg(long)]
-    detach: bool,
+    #[arg(long, conflicts_with = "out")]
+    pub detach: bool,
 }
 
 /// Runs the command.
@@ -156,17 +163,9 @@ pub async fn run(args: Args, out: &Output) -> Result<(), CliError> {
             show(out, fields, card.into_fields())
         }
         Command::Export { version, out: file } => {
-            let request = pb::ExportModelRequest {
-                version: version.clone(),
-            };
-            let mut pieces = client.export_model(request).await.map_err(hint)?;
-            let mut bytes = Vec::new();
-            while let Some(piece) = pieces.get_mut().message().await? {
-                bytes.extend_from_slice(&piece.data);
-            }
-            write_new(&file, &bytes)?;
+            let bytes = export(client, &version, &file).await?;
             if out.is_json() {
-                return out.json(&json!({ "model": version, "file": file, "bytes": bytes.len() }));
+                return out.json(&json!({ "model": version, "file": file, "bytes": bytes }));
             }
             out.line(&format!("wrote {}", file.display()))
         }
@@ -184,10 +183,30 @@ pub async fn run(args: Args, out: &Output) -> Result<(), CliError> {
     }
 }
 
+/// Writes a model's weights file; tells how many bytes it has.
+async fn export(mut client: Models, version: &str, file: &Path) -> Result<usize, CliError> {
+    let version = version.to_owned();
+    let request = pb::ExportModelRequest { version };
+    let mut pieces = client.export_model(request).await.map_err(hint)?;
+    let mut bytes = Vec::new();
+    while let Some(piece) = pieces.get_mut().message().await? {
+        bytes.extend_from_slice(&piece.data);
+    }
+    write_new(file, &bytes)?;
+    Ok(bytes.len())
+}
+
 /// Asks for a training and, unless told otherwise, waits for it. Whoever stops waiting does not
 /// stop the training.
-async fn train(client: Client, args: Train, out: &Output) -> Result<(), CliError> {
+///
+/// # Errors
+/// A file to write that is there already; what the server answers.
+pub async fn train(client: Client, args: Train, out: &Output) -> Result<(), CliError> {
     use pb::train_model_request::Length;
+    if let Some(file) = args.out.as_ref().filter(|file| file.exists()) {
+        let told = format!("--out {}: it is there already", file.display());
+        return Err(CliError::invalid(told));
+    }
     let length = match (args.steps, args.minutes) {
         (Some(steps), _) => Some(Length::Steps(steps)),
         (None, minutes) => minutes.map(Length::Minutes),
@@ -212,6 +231,10 @@ async fn train(client: Client, args: Train, out: &Output) -> Result<(), CliError
     ));
     let ended = operation::wait(client.operations, name, out).await?;
     let made = operation::result(&ended)?;
+    if let Some(file) = &args.out {
+        export(models, &made.model_version, file).await?;
+        out.note(&format!("wrote {}", file.display()));
+    }
     if out.is_json() {
         return operation::tell(out, &ended);
     }

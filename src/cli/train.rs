@@ -1,6 +1,8 @@
 //! `twindex train`: an encoder from a folder of labelled images.
 
+use super::client::{Client, ServerArgs};
 use super::error::CliError;
+use super::model;
 use super::output::{Output, quoted};
 use crate::encoder::backbone::Backbone;
 use crate::training::evaluate::EvalError;
@@ -9,7 +11,7 @@ use crate::training::{Corpus, Objective, Progress, Recipe, TrainError, TrainOpti
 use crate::training::{guess, train, train_corpus};
 use serde_json::json;
 use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -19,13 +21,20 @@ const EVERY: Duration = Duration::from_secs(5);
 /// How long a tower learns, and a head on a backbone, unless told otherwise.
 const MINUTES: f64 = 12.0;
 const MINUTES_OF_A_HEAD: f64 = 1.0;
+const SEED: u64 = 7;
 
 /// Options of `train`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
     /// Folder of images, …/LABEL/image.png at any depth
-    #[arg(long, value_name = "DIR")]
-    data: PathBuf,
+    #[arg(long, value_name = "DIR", required_unless_present = "collection")]
+    data: Option<PathBuf>,
+    /// The labelled images of this collection instead, in the server, which keeps the model
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["data", "epochs", "threads", "start",
+        "measure", "data_note", "licence", "held_out", "patience", "checkpoint_every", "fresh"])]
+    collection: Option<String>,
+    #[command(flatten)]
+    server: ServerArgs,
     /// Weights file to write; its card goes beside it as .json
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
@@ -49,9 +58,9 @@ pub struct Args {
     /// Steps to take instead
     #[arg(long, value_name = "N", conflicts_with_all = ["minutes", "epochs"])]
     steps: Option<u64>,
-    /// Seed of weights, samples and augmentation
-    #[arg(long, value_name = "S", default_value_t = 7)]
-    seed: u64,
+    /// Seed of weights, samples and augmentation; 7 if not given
+    #[arg(long, value_name = "S")]
+    seed: Option<u64>,
     /// Threads of the training; by default one a core
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
@@ -84,13 +93,49 @@ pub struct Args {
     fresh: bool,
 }
 
+/// Has the server learn from a collection, and writes the model.
+///
+/// # Errors
+/// What the server answers; a file that cannot be written.
+pub async fn in_server(args: Args, collection: String, out: &Output) -> Result<(), CliError> {
+    let client = Client::connect(&args.server).await?;
+    let training = model::Train {
+        collection,
+        name: args.name.unwrap_or_default(),
+        minutes: args.minutes,
+        steps: args.steps,
+        seed: args.seed,
+        recipe: args.recipe.unwrap_or_default(),
+        objective: args.objective.map_or_else(String::new, |o| o.to_string()),
+        out: Some(args.out),
+        detach: false,
+    };
+    model::train(client, training, out).await
+}
+
+impl Args {
+    /// The collection to learn from, where it is one.
+    #[must_use]
+    pub fn collection(&self) -> Option<String> {
+        self.collection.clone()
+    }
+
+    fn data(&self) -> &Path {
+        self.data.as_deref().unwrap_or(Path::new(""))
+    }
+
+    fn seed(&self) -> u64 {
+        self.seed.unwrap_or(SEED)
+    }
+}
+
 /// Runs the command.
 ///
 /// # Errors
 /// Options out of range, data that cannot be learnt from, an interruption.
 pub fn run(args: &Args, backbones: &[Arc<Backbone>], out: &Output) -> Result<(), CliError> {
     let backbone = only(backbones)?;
-    let mut options = TrainOptions::new(&args.data, &args.out);
+    let mut options = TrainOptions::new(args.data(), &args.out);
     let usual = if backbone.is_some() {
         MINUTES_OF_A_HEAD
     } else {
@@ -98,7 +143,7 @@ pub fn run(args: &Args, backbones: &[Arc<Backbone>], out: &Output) -> Result<(),
     };
     options.minutes = args.minutes.unwrap_or(usual);
     options.steps = args.steps;
-    options.seed = args.seed;
+    options.seed = args.seed();
     options.epochs = args.epochs;
     options.patience = args.patience;
     options.start.clone_from(&args.start);
@@ -146,7 +191,7 @@ pub fn run(args: &Args, backbones: &[Arc<Backbone>], out: &Output) -> Result<(),
             "minutes": trained.minutes,
             "loss": trained.loss,
             "held_out_error": trained.held_out,
-            "seed": args.seed,
+            "seed": options.seed,
             "recipe": options.recipe.name,
             "objective": options.recipe.objective.name(),
         }));
@@ -199,7 +244,7 @@ fn recipe(args: &Args, backbone: Option<&Backbone>, out: &Output) -> Result<Reci
         Recipe::find(name).map_err(|e| failure(&e))?
     } else {
         let limits = crate::encoder::ImageLimits::default();
-        let (recipe, why) = guess::recipe_for(&args.data, &limits).map_err(|e| failure(&e))?;
+        let (recipe, why) = guess::recipe_for(args.data(), &limits).map_err(|e| failure(&e))?;
         out.note(&format!(
             "recipe {}: {why}; --recipe chooses another",
             recipe.name
@@ -220,7 +265,7 @@ fn command(args: &Args, options: &TrainOptions) -> String {
     let recipe = &options.recipe;
     let mut words = vec!["twindex".to_owned(), "train".to_owned()];
     let mut option = |name: &str, value: String| words.extend([name.to_owned(), quoted(&value)]);
-    option("--data", args.data.display().to_string());
+    option("--data", args.data().display().to_string());
     option("--out", args.out.display().to_string());
     let name = args.recipe.as_ref().unwrap_or(&recipe.name);
     option("--recipe", name.clone());
@@ -230,7 +275,7 @@ fn command(args: &Args, options: &TrainOptions) -> String {
         (_, Some(epochs)) => option("--epochs", epochs.to_string()),
         _ => option("--minutes", options.minutes.to_string()),
     }
-    option("--seed", args.seed.to_string());
+    option("--seed", args.seed().to_string());
     if let Some(backbone) = recipe.backbone {
         option("--backbone", format!("{}.safetensors", backbone.family));
     }

@@ -233,6 +233,16 @@ fn a_training_in_the_server_gives_way_and_a_kill_aborts_it() {
         5
     );
 
+    // From where a folder would be learnt from, the file is written, too.
+    let file = dir.path().join("written.safetensors");
+    let file = file.to_str().unwrap();
+    let learn = ["train", "--collection", "c", "--steps", "2", "--out", file];
+    let learnt = on(&learn);
+    let shown = json(&["model", "show", "--file", file]);
+    assert_eq!(shown["version"], learnt["model"]);
+    assert_eq!(code(&[&learn[..], &["--server", &url]].concat()), 5);
+    assert_eq!(code(&[&learn[..], &["--data", &images]].concat()), 2);
+
     let long = ["model", "train", "c", "--minutes", "600", "--detach"];
     let cancelled = on(&long)["operation"].as_str().unwrap().to_owned();
     on(&["operation", "cancel", &cancelled]);
