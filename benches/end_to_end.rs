@@ -1,5 +1,6 @@
 //! The whole service on two cores, client included: enrolling a folder over gRPC, restarting,
-//! and k-NN by vector from eight connections, with recall against an exact search.
+//! and k-NN by vector from one and from eight connections, with recall against an exact search,
+//! with the server idle otherwise and while it trains a model.
 //!
 //! `cargo bench --bench end_to_end` takes Omniglot's background images where they lie beside
 //! the checkout, or the folder in `TWINDEX_BENCH_IMAGES`; else as many drawn glyphs.
@@ -14,6 +15,7 @@
 #[path = "../tests/support/mod.rs"]
 mod support;
 
+use prost::Message;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -22,13 +24,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use support::{BINARY, Serving};
 use tonic::transport::Channel;
-use twindex::grpc::pb;
+use twindex::grpc::longrunning::operations_client::OperationsClient;
 use twindex::grpc::pb::collection_service_client::CollectionServiceClient;
 use twindex::grpc::pb::item_service_client::ItemServiceClient;
+use twindex::grpc::pb::model_service_client::ModelServiceClient;
 use twindex::grpc::pb::search_service_client::SearchServiceClient;
+use twindex::grpc::{longrunning, pb};
 use twindex::training::glyphs::Alphabet;
 
-const CONNECTIONS: usize = 8;
+const CONNECTIONS: [usize; 2] = [1, 8];
 const QUERIES: usize = 2_000;
 const SECONDS: u64 = 10;
 
@@ -119,8 +123,24 @@ fn main() {
     let took = began.elapsed();
     println!("restart    {:.2} s until it answers", took.as_secs_f64());
 
-    runtime.block_on(knn(&server));
+    let probes = Arc::new(runtime.block_on(async { probes(connect(&server).await).await }));
+    let recall = runtime.block_on(recall(&server, &probes));
+    println!("k-NN       recall@10 {recall:.4}; {}", told_memory(&server));
+    let idle = runtime.block_on(loaded(&server, &probes, "idle"));
     println!("           {}", told_memory(&server));
+    let training = runtime.block_on(train(&server));
+    let beside = runtime.block_on(loaded(&server, &probes, "while it trains"));
+    let steps = runtime.block_on(training.cancelled());
+    for (connections, (idle, beside)) in CONNECTIONS.iter().zip(idle.iter().zip(&beside)) {
+        println!(
+            "           p99 from {connections}: {:.2} times that of an idle server",
+            beside / idle
+        );
+    }
+    println!(
+        "           {steps} steps of training meanwhile; {}",
+        told_memory(&server)
+    );
     server.stop();
 }
 
@@ -193,11 +213,10 @@ fn request(values: &[f32], exact: bool) -> pb::SearchRequest {
     }
 }
 
-async fn knn(server: &Serving) {
-    let probes = Arc::new(probes(connect(server).await).await);
+async fn recall(server: &Serving, probes: &[Vec<f32>]) -> f64 {
     let mut client = SearchServiceClient::new(connect(server).await);
     let mut right = 0;
-    for probe in probes.iter() {
+    for probe in probes {
         let mut found = Vec::new();
         for exact in [true, false] {
             let hits = client
@@ -210,15 +229,38 @@ async fn knn(server: &Serving) {
         }
         right += found[0].intersection(&found[1]).count();
     }
-    let recall = right as f64 / (10 * probes.len()) as f64;
+    right as f64 / (10 * probes.len()) as f64
+}
 
+/// The p99, in milliseconds, from each number of connections.
+async fn loaded(server: &Serving, probes: &Arc<Vec<Vec<f32>>>, state: &str) -> Vec<f64> {
+    let mut all = Vec::new();
+    for connections in CONNECTIONS {
+        let (rate, latencies) = load(server, probes, connections).await;
+        let at = |share: f64| latencies[(latencies.len() as f64 * share) as usize] * 1e3;
+        println!(
+            "           {state}: {rate:.0} queries a second from {connections}, p50 {:.2} ms, p99 {:.2} ms",
+            at(0.5),
+            at(0.99)
+        );
+        all.push(at(0.99));
+    }
+    all
+}
+
+/// Queries a second, and how many seconds each took, the fastest first.
+async fn load(
+    server: &Serving,
+    probes: &Arc<Vec<Vec<f32>>>,
+    connections: usize,
+) -> (f64, Vec<f64>) {
     let next = Arc::new(AtomicUsize::new(0));
     let began = Instant::now();
     let end = began + Duration::from_secs(SECONDS);
     let mut tasks = Vec::new();
-    for _ in 0..CONNECTIONS {
+    for _ in 0..connections {
         let mut client = SearchServiceClient::new(connect(server).await);
-        let (probes, next) = (Arc::clone(&probes), Arc::clone(&next));
+        let (probes, next) = (Arc::clone(probes), Arc::clone(&next));
         tasks.push(tokio::spawn(async move {
             let mut latencies = Vec::new();
             while Instant::now() < end {
@@ -231,7 +273,7 @@ async fn knn(server: &Serving) {
                     .into_inner()
                     .hits;
                 assert_eq!(hits.len(), 10);
-                latencies.push(began.elapsed());
+                latencies.push(began.elapsed().as_secs_f64());
             }
             latencies
         }));
@@ -241,12 +283,50 @@ async fn knn(server: &Serving) {
         latencies.extend(task.await.unwrap());
     }
     let seconds = began.elapsed().as_secs_f64();
-    latencies.sort();
-    let at = |share: f64| latencies[(latencies.len() as f64 * share) as usize].as_secs_f64() * 1e3;
-    println!(
-        "k-NN       {:.0} queries a second from {CONNECTIONS} connections, recall@10 {recall:.4}, p50 {:.2} ms, p99 {:.2} ms",
-        latencies.len() as f64 / seconds,
-        at(0.5),
-        at(0.99)
-    );
+    latencies.sort_by(f64::total_cmp);
+    (latencies.len() as f64 / seconds, latencies)
+}
+
+/// A training in the server.
+struct Training {
+    client: OperationsClient<Channel>,
+    name: String,
+}
+
+/// Begins one, and waits until it learns.
+async fn train(server: &Serving) -> Training {
+    let request = pb::TrainModelRequest {
+        collection: "bench".into(),
+        length: Some(pb::train_model_request::Length::Minutes(60.0)),
+        ..Default::default()
+    };
+    let mut models = ModelServiceClient::new(connect(server).await);
+    let name = models.train_model(request).await.unwrap().into_inner().name;
+    let client = OperationsClient::new(connect(server).await);
+    let mut training = Training { client, name };
+    while training.steps().await == 0 {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    training
+}
+
+impl Training {
+    async fn steps(&mut self) -> u64 {
+        let name = self.name.clone();
+        let request = longrunning::GetOperationRequest { name };
+        let shown = self.client.get_operation(request).await.unwrap();
+        let metadata = shown.into_inner().metadata.unwrap_or_default();
+        pb::TrainModelMetadata::decode(&*metadata.value)
+            .unwrap()
+            .step
+    }
+
+    /// How many steps it had taken.
+    async fn cancelled(mut self) -> u64 {
+        let steps = self.steps().await;
+        let name = self.name.clone();
+        let request = longrunning::CancelOperationRequest { name };
+        self.client.cancel_operation(request).await.unwrap();
+        steps
+    }
 }
