@@ -142,7 +142,10 @@ fn only_the_store_names_sled() {
 
 #[test]
 fn only_the_encoder_and_its_training_name_candle() {
-    assert_only(&["encoder/", "training/"], &["candle_core", "candle_nn"]);
+    assert_only(
+        &["encoder/", "training/"],
+        &["candle_core", "candle_nn", "candle_transformers"],
+    );
 }
 
 #[test]

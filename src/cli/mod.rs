@@ -5,6 +5,7 @@
 //! 7 leakage between training and test images, 130 interrupted.
 
 mod assign;
+mod backbones;
 mod calibrate;
 mod classify;
 mod client;
@@ -34,13 +35,10 @@ mod stats;
 mod train;
 mod verify;
 
-use crate::encoder::backbone::{self, Backbone};
 use clap::{Parser, Subcommand};
 use error::CliError;
 use output::Output;
-use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 /// The similarity-search database that learns what similar means
 #[derive(Debug, Parser)]
@@ -52,16 +50,6 @@ struct Cli {
     /// No progress and no notes
     #[arg(long, short, global = true)]
     quiet: bool,
-    /// Weights of a ready-made backbone (safetensors), for models that stand on it; may be
-    /// repeated
-    #[arg(
-        long,
-        global = true,
-        value_name = "FILE",
-        env = "TWINDEX_BACKBONE",
-        value_delimiter = ':'
-    )]
-    backbone: Vec<PathBuf>,
     #[command(subcommand)]
     command: Command,
 }
@@ -118,8 +106,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     logs(cli.quiet);
     let out = Output::new(cli.json, cli.quiet);
-    let done = offered(&cli.backbone).and_then(|backbones| run(cli.command, &backbones, &out));
-    match done {
+    match run(cli.command, &out) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             out.error(&error);
@@ -141,16 +128,7 @@ fn logs(quiet: bool) {
     let _ = logs.with_writer(std::io::stderr).try_init();
 }
 
-/// The backbones, loaded.
-fn offered(files: &[PathBuf]) -> Result<Vec<Arc<Backbone>>, CliError> {
-    let load = |file: &PathBuf| {
-        let told = |e| CliError::invalid(format!("--backbone {}: {e}", file.display()));
-        backbone::offer(file).map_err(told)
-    };
-    files.iter().map(load).collect()
-}
-
-fn run(command: Command, backbones: &[Arc<Backbone>], out: &Output) -> Result<(), CliError> {
+fn run(command: Command, out: &Output) -> Result<(), CliError> {
     let runtime = || {
         let mut builder = tokio::runtime::Builder::new_multi_thread();
         builder
@@ -160,7 +138,7 @@ fn run(command: Command, backbones: &[Arc<Backbone>], out: &Output) -> Result<()
     };
     match command {
         Command::Train(args) => match args.collection() {
-            None => train::run(&args, backbones, out),
+            None => train::run(&args, out),
             Some(name) => runtime()?.block_on(train::in_server(args, name, out)),
         },
         Command::Recipe(args) => recipe::run(&args, out),

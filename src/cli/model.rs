@@ -4,7 +4,8 @@ use super::client::{Client, ServerArgs};
 use super::error::CliError;
 use super::operation;
 use super::output::Output;
-use crate::encoder::Encoder;
+use crate::encoder::Weights;
+use crate::encoder::weights::read_file;
 use crate::grpc::{from_struct, pb};
 use bytes::Bytes;
 use clap::Subcommand;
@@ -92,7 +93,8 @@ pub struct Train {
     /// What is minimised; `twindex train --help` tells what there is
     #[arg(long, value_name = "NAME", alias = "loss", default_value = "")]
     pub objective: String,
-    /// Write the new model's weights file, too; one that is there is not touched
+    /// Write the new model's weights file, too, and its card beside it as .json; what is there
+    /// is not touched
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
     /// Do not wait for it: `twindex operation` asks about it
@@ -203,9 +205,14 @@ async fn export(mut client: Models, version: &str, file: &Path) -> Result<usize,
 /// A file to write that is there already; what the server answers.
 pub async fn train(client: Client, args: Train, out: &Output) -> Result<(), CliError> {
     use pb::train_model_request::Length;
-    if let Some(file) = args.out.as_ref().filter(|file| file.exists()) {
-        let told = format!("--out {}: it is there already", file.display());
-        return Err(CliError::invalid(told));
+    for file in args
+        .out
+        .iter()
+        .flat_map(|file| [file.clone(), card_of(file)])
+    {
+        // What would be noticed at the end is noticed now.
+        write_new(&file, &[])?;
+        std::fs::remove_file(&file).map_err(|e| unwritten(&file, &e))?;
     }
     let length = match (args.steps, args.minutes) {
         (Some(steps), _) => Some(Length::Steps(steps)),
@@ -232,7 +239,14 @@ pub async fn train(client: Client, args: Train, out: &Output) -> Result<(), CliE
     let ended = operation::wait(client.operations, name, out).await?;
     let made = operation::result(&ended)?;
     if let Some(file) = &args.out {
-        export(models, &made.model_version, file).await?;
+        let version = &made.model_version;
+        let exported = export(models, version, file).await;
+        exported.map_err(|e| {
+            e.with_hint(format!("`twindex model export {version}` writes it again"))
+        })?;
+        let bytes = read_file(file).map_err(|e| unreadable(file, &e))?;
+        let (_, card) = Weights::parse(&bytes).map_err(|e| unreadable(file, &e))?;
+        write_new(&card_of(file), (card.to_json() + "\n").as_bytes())?;
         out.note(&format!("wrote {}", file.display()));
     }
     if out.is_json() {
@@ -257,10 +271,14 @@ fn hint(status: tonic::Status) -> CliError {
 async fn messages(file: &Path, name: String) -> Result<Vec<pb::ImportModelRequest>, CliError> {
     use pb::import_model_request::Content;
     let path = file.to_owned();
-    let loaded = tokio::task::spawn_blocking(move || Encoder::load(&path));
-    let loaded = loaded.await.map_err(|e| CliError::failed(e.to_string()))?;
-    let encoder = loaded.map_err(|e| unreadable(file, &e))?;
-    let mut bytes = encoder.file().cloned().unwrap_or_default();
+    // What the server would refuse is refused here; a backbone need not be at hand.
+    let checked = move || {
+        let bytes = read_file(&path)?;
+        Weights::parse(&bytes).map(|_| Bytes::from(bytes))
+    };
+    let read = tokio::task::spawn_blocking(checked).await;
+    let read = read.map_err(|e| CliError::failed(e.to_string()))?;
+    let mut bytes = read.map_err(|e| unreadable(file, &e))?;
     let request_id = uuid::Uuid::now_v7().to_string();
     let mut contents = vec![Content::Header(pb::ImportModelHeader { name, request_id })];
     while !bytes.is_empty() {
@@ -278,27 +296,37 @@ fn unreadable(file: &Path, error: &crate::encoder::Error) -> CliError {
 }
 
 fn show_file(file: &Path, out: &Output) -> Result<(), CliError> {
-    let encoder = Encoder::load(file).map_err(|e| unreadable(file, &e))?;
-    let card = encoder.card();
+    let bytes = read_file(file).map_err(|e| unreadable(file, &e))?;
+    let (weights, card) = Weights::parse(&bytes).map_err(|e| unreadable(file, &e))?;
     let fields = json!({
-        "version": encoder.version(),
+        "version": weights.version(&card),
         "name": card.name,
         "architecture": card.architecture,
-        "dimension": encoder.dim(),
-        "bytes": encoder.file().map_or(0, Bytes::len),
+        "dimension": card.plan.dim,
+        "bytes": bytes.len(),
     });
     let card = serde_json::from_str(&card.to_json());
     let card = card.map_err(|e| CliError::failed(e.to_string()))?;
     show(out, fields, card)
 }
 
+/// Where the card of a weights file goes.
+fn card_of(file: &Path) -> PathBuf {
+    file.with_extension("json")
+}
+
+/// Writes a file that is not there; whole or not at all.
 fn write_new(file: &Path, bytes: &[u8]) -> Result<(), CliError> {
-    let made = std::fs::File::create_new(file);
-    let written = made.and_then(|mut made| {
-        made.write_all(bytes)?;
-        made.sync_all()
-    });
-    written.map_err(|e| CliError::invalid(format!("writing {}: {e}", file.display())))
+    let mut made = std::fs::File::create_new(file).map_err(|e| unwritten(file, &e))?;
+    let written = made.write_all(bytes).and_then(|()| made.sync_all());
+    written.map_err(|e| {
+        let _ = std::fs::remove_file(file);
+        unwritten(file, &e)
+    })
+}
+
+fn unwritten(file: &Path, error: &std::io::Error) -> CliError {
+    CliError::invalid(format!("writing {}: {error}", file.display()))
 }
 
 fn to_json(model: &pb::Model) -> Value {

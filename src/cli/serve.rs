@@ -1,5 +1,6 @@
 //! `twindex serve`: the service.
 
+use super::backbones::BackboneArgs;
 use super::error::CliError;
 use super::limits::LimitArgs;
 use super::output::Output;
@@ -38,6 +39,8 @@ pub struct Args {
         value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub encoder_threads: Option<u16>,
     #[command(flatten)]
+    backbones: BackboneArgs,
+    #[command(flatten)]
     limits: LimitArgs,
 }
 
@@ -68,6 +71,7 @@ pub async fn open(args: &Args) -> Result<Server, CliError> {
         limits: args.limits.engine(),
         ..engine::Options::default()
     };
+    args.backbones.load()?;
     let encoder = Encoder::clone(&*encoder(args.model.as_deref())?);
     let encoder = Arc::new(encoder.with_limits(args.limits.images()));
     let data = args.data.clone();

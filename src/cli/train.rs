@@ -2,13 +2,13 @@
 
 use super::client::{Client, ServerArgs};
 use super::error::CliError;
-use super::model;
 use super::output::{Output, quoted};
+use super::{backbones, model};
 use crate::encoder::backbone::Backbone;
 use crate::training::evaluate::EvalError;
-use crate::training::seen::{self, Looked};
+use crate::training::features::{self, Extracted};
 use crate::training::{Corpus, Objective, Progress, Recipe, TrainError, TrainOptions};
-use crate::training::{guess, train, train_corpus};
+use crate::training::{guess, ready, train, train_corpus};
 use serde_json::json;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -26,11 +26,13 @@ const SEED: u64 = 7;
 /// Options of `train`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
-    /// Folder of images, …/LABEL/image.png at any depth
+    /// Folder of images, …/LABEL/image.png at any depth; what it is trained on
     #[arg(long, value_name = "DIR", required_unless_present = "collection")]
     data: Option<PathBuf>,
-    /// The labelled images of this collection instead, in the server, which keeps the model
-    #[arg(long, value_name = "NAME", conflicts_with_all = ["data", "epochs", "threads", "start",
+    /// Have the server train on the labelled images of this collection instead, by a recipe that
+    /// it knows by name, for 10 minutes if not said; it keeps the model, and --out, which must
+    /// not be there yet, is a copy. An interruption does not end the training
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["data", "backbone", "epochs", "threads", "start",
         "measure", "data_note", "licence", "held_out", "patience", "checkpoint_every", "fresh"])]
     collection: Option<String>,
     #[command(flatten)]
@@ -47,8 +49,8 @@ pub struct Args {
     /// without labels simclr, moco, byol, simsiam, vicreg or barlow-twins
     #[arg(long, value_name = "NAME", alias = "loss")]
     objective: Option<Objective>,
-    /// How long to train, in minutes, 12 if not given, or 1 with --backbone; interrupted, it
-    /// goes on from its checkpoint
+    /// How long to train, in minutes; if not given, 12, or 1 with --backbone. Interrupted, the
+    /// same command goes on from its checkpoint
     #[arg(long, value_name = "N")]
     minutes: Option<f64>,
     /// How often to see as many images as there are instead: the same weights on every run; 0
@@ -64,6 +66,10 @@ pub struct Args {
     /// Threads of the training; by default one a core
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
+    /// Learn a head on this ready-made backbone (a safetensors file of `ResNet`, `DINOv2`, CLIP
+    /// or `SigLIP`), which stays as it is; the features are cached beside --out, as .features
+    #[arg(long, value_name = "FILE", conflicts_with = "start")]
+    backbone: Option<PathBuf>,
     /// Weights file to go on from
     #[arg(long, value_name = "FILE")]
     start: Option<PathBuf>,
@@ -133,8 +139,9 @@ impl Args {
 ///
 /// # Errors
 /// Options out of range, data that cannot be learnt from, an interruption.
-pub fn run(args: &Args, backbones: &[Arc<Backbone>], out: &Output) -> Result<(), CliError> {
-    let backbone = only(backbones)?;
+pub fn run(args: &Args, out: &Output) -> Result<(), CliError> {
+    let backbone = args.backbone.as_deref().map(backbones::load).transpose()?;
+    let backbone = backbone.as_deref();
     let mut options = TrainOptions::new(args.data(), &args.out);
     let usual = if backbone.is_some() {
         MINUTES_OF_A_HEAD
@@ -177,7 +184,7 @@ pub fn run(args: &Args, backbones: &[Arc<Backbone>], out: &Output) -> Result<(),
     };
     let trained = match backbone {
         None => train(&options, &tell, &cancel),
-        Some(backbone) => seen(backbone, &options, out, &cancel)
+        Some(backbone) => extracted(backbone, &options, out, &cancel)
             .and_then(|corpus| train_corpus(corpus, &options, &tell, &cancel)),
     };
     let trained = trained.map_err(|e| failure(&e))?;
@@ -205,37 +212,26 @@ pub fn run(args: &Args, backbones: &[Arc<Backbone>], out: &Output) -> Result<(),
     ))
 }
 
-/// The one backbone that a head learns on.
-fn only(backbones: &[Arc<Backbone>]) -> Result<Option<&Backbone>, CliError> {
-    match backbones {
-        [] => Ok(None),
-        [one] => Ok(Some(one)),
-        more => {
-            let told = format!("--backbone: {}; a head learns on one", more.len());
-            Err(CliError::invalid(told))
-        }
-    }
-}
-
-/// What the backbone sees in the data; kept beside the weights to write.
-fn seen(
+/// The data as the backbone's features.
+fn extracted(
     backbone: &Backbone,
     options: &TrainOptions,
     out: &Output,
     cancel: &AtomicBool,
 ) -> Result<Corpus, TrainError> {
     let told = std::cell::Cell::new(None::<Instant>);
-    let tell = |looked: Looked| {
+    let tell = |extracted: Extracted| {
         if !out.shows_progress() || told.get().is_some_and(|t| t.elapsed() < EVERY) {
             return;
         }
         told.set(Some(Instant::now()));
-        let Looked { done, of, .. } = looked;
-        out.note(&format!("the backbone has looked at {done} of {of} images"));
+        let Extracted { done, of, cached } = extracted;
+        out.note(&format!(
+            "features of {done} of {of} images, {cached} of them cached"
+        ));
     };
-    let kept = options.out.with_extension("seen");
-    let room = (&options.limits, options.memory);
-    seen::corpus(&options.data, backbone, &kept, room, &tell, cancel)
+    ready(options)?;
+    features::corpus(options, backbone, &tell, cancel)
 }
 
 /// The recipe asked for, or the one that the images ask for.
@@ -276,8 +272,8 @@ fn command(args: &Args, options: &TrainOptions) -> String {
         _ => option("--minutes", options.minutes.to_string()),
     }
     option("--seed", args.seed().to_string());
-    if let Some(backbone) = recipe.backbone {
-        option("--backbone", format!("{}.safetensors", backbone.family));
+    if let Some(backbone) = &args.backbone {
+        option("--backbone", backbone.display().to_string());
     }
     if let Some(start) = &args.start {
         option("--start", start.display().to_string());

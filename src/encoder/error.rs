@@ -37,6 +37,9 @@ pub enum Error {
         /// What the card's architecture asks for.
         allowed: String,
     },
+    /// The backbone that the model stands on is not at hand.
+    #[error("backbone: {0}")]
+    Backbone(String),
     /// The tower gave a vector that has no direction.
     #[error("the encoder gave a vector without direction: {0}")]
     Degenerate(String),

@@ -20,6 +20,8 @@ pub(super) const FAINTEST: f32 = 0.25;
 
 /// A glyph is looked for on a grid of so many rows and columns.
 const COARSE: usize = 256;
+/// A cell of it this dark holds ink: a thin stroke on a large page darkens none much.
+const FAINTEST_CELL: f32 = 0.02;
 /// Of what is at least half as dark as the darkest, so much may be left out at each end.
 const LEFT_OUT: f32 = 0.004;
 /// How much of the square a glyph fills, one way or the other.
@@ -47,20 +49,44 @@ pub(super) fn glyph(picture: Picture, side: usize) -> Vec<f32> {
     let pixels = Grey::of(picture.pixels, FAINTEST);
     let page = Page::of(&pixels);
     let whole = Window::inside(&page);
-    let coarse = even(shrink::<1>(&page, whole, COARSE));
-    let ink = shrink::<1>(&page, around(&coarse, whole), side);
-    turn::<1>(&even(ink), side, picture.orientation)
+    let mut coarse = shrink::<1>(&page, whole, COARSE);
+    let (sign, darkest) = (side_of(&coarse), peak(&coarse));
+    let seen = if darkest < FAINTEST_CELL {
+        whole
+    } else {
+        scale(&mut coarse, sign / darkest);
+        around(&coarse, whole)
+    };
+    let mut ink = shrink::<1>(&page, seen, side);
+    let by = sign / peak(&ink).max(FAINTEST);
+    scale(&mut ink, by);
+    turn::<1>(&ink, side, picture.orientation)
 }
 
 /// Positive towards the side where most of it lies, its largest value 1.
 fn even(mut ink: Vec<f32>) -> Vec<f32> {
-    let sum: f32 = ink.iter().sum();
-    let peak = ink.iter().fold(FAINTEST, |peak, v| v.abs().max(peak));
-    let scale = if sum < 0.0 { -1.0 } else { 1.0 } / peak;
-    for v in &mut ink {
-        *v *= scale;
-    }
+    let by = side_of(&ink) / peak(&ink).max(FAINTEST);
+    scale(&mut ink, by);
     ink
+}
+
+/// 1 where most of it is dark, -1 where most is light.
+fn side_of(ink: &[f32]) -> f32 {
+    if ink.iter().sum::<f32>() < 0.0 {
+        -1.0
+    } else {
+        1.0
+    }
+}
+
+fn peak(ink: &[f32]) -> f32 {
+    ink.iter().fold(0.0, |peak, v| v.abs().max(peak))
+}
+
+fn scale(ink: &mut [f32], by: f32) {
+    for v in ink {
+        *v *= by;
+    }
 }
 
 /// The square around what is dark on the coarse grid of `whole`; all of it where nothing is.
@@ -202,6 +228,36 @@ mod tests {
         let wide = glyph(ring(400, 200, [310.0, 90.0, 70.0]), 32);
         assert!(difference(&middle, &wide) < 0.15);
         assert!(wide.iter().all(|v| (-1.0..=1.0).contains(v)));
+    }
+
+    #[test]
+    fn a_thin_pen_on_a_large_page_is_found() {
+        let thin = |side: u32, at: u32, length: u32| {
+            let on = |v: u32| v.abs_diff(at) < 2;
+            let within = |v: u32| (at..at + length).contains(&v);
+            let draw = |x, y| {
+                let stroke = (on(x) && within(y)) || (on(y) && within(x));
+                Luma([if stroke { 20 } else { 230 }])
+            };
+            let pixels = DynamicImage::ImageLuma8(GrayImage::from_fn(side, side, draw));
+            let orientation = Orientation::NoTransforms;
+            glyph(
+                Picture {
+                    pixels,
+                    orientation,
+                },
+                32,
+            )
+        };
+        let (large, small) = (thin(3000, 300, 2000), thin(3000, 900, 2000));
+        assert!(
+            difference(&large, &small) < 0.3,
+            "{}",
+            difference(&large, &small)
+        );
+        // It fills the square.
+        let lowest = large.iter().rposition(|v| *v > 0.05).unwrap();
+        assert!(lowest / 32 > 27, "{lowest}");
     }
 
     #[test]

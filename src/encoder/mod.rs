@@ -2,12 +2,13 @@
 //!
 //! - `decode`, `grey`, `shrink`, `ink`, `photo`, `input`: a file becomes a few numbers, within
 //!   limits; `look`: what it shows, for people and to be found again.
-//! - `header`, `plan`, `card`, `weights`: the file a model lives in; nothing in it is trusted.
+//! - `header`, `architecture`, `plan`, `card`, `weights`: the file a model lives in; nothing in it is trusted.
 //! - `backbone`: ready-made nets that a head of ours may stand on.
 //! - `conv`, `layer`, `tower`: the network, on candle.
 //! - `warp`, `views`: an image moved a little, and the mean over such views of it.
 //! - `queue`, `pool`: many callers, few threads, small batches.
 
+mod architecture;
 pub mod backbone;
 mod card;
 pub mod conv;
@@ -29,12 +30,13 @@ mod views;
 pub(crate) mod warp;
 pub mod weights;
 
+pub use architecture::{Architecture, Input};
 pub use card::{Card, Measured, Standing, Training};
 pub use decode::ImageLimits;
 pub use error::{Error, ImageError};
 pub use input::{Prepared, Raster};
 pub use look::{Look, thumbnail};
-pub use plan::{Architecture, Input, Plan, Step};
+pub use plan::{Plan, Step};
 pub use pool::{Pool, PoolError, PoolOptions, Viewed};
 pub use weights::Weights;
 
@@ -78,18 +80,7 @@ impl Encoder {
     /// # Errors
     /// Unreadable, too large, or not the weights of a tower.
     pub fn load(path: &Path) -> Result<Self, Error> {
-        let read = |source| Error::Read {
-            path: path.to_owned(),
-            source,
-        };
-        let bytes = std::fs::metadata(path).map_err(read)?.len();
-        if bytes > weights::MAX_BYTES {
-            return Err(Error::TooLarge {
-                bytes,
-                limit: weights::MAX_BYTES,
-            });
-        }
-        let file = Bytes::from(std::fs::read(path).map_err(read)?);
+        let file = Bytes::from(weights::read_file(path)?);
         let encoder = Self::from_bytes(&file)?;
         Ok(Self {
             file: Some(file),
@@ -113,7 +104,7 @@ impl Encoder {
     pub fn new(weights: &Weights, card: Card) -> Result<Self, Error> {
         Ok(Self {
             tower: Tower::new(weights)?,
-            version: format!("{}-{}", card.name, weights.hash()).into(),
+            version: weights.version(&card).into(),
             card: Arc::new(card),
             limits: ImageLimits::default(),
             file: None,
@@ -165,7 +156,8 @@ impl Encoder {
         Ok(Raster::read(image, &self.card.plan, &self.limits)?.prepare())
     }
 
-    /// Embeds images, each to unit length, on the calling thread; [`Pool`] uses all cores.
+    /// Embeds images, each to unit length, on the calling thread (a backbone spreads over all
+    /// cores by itself); [`Pool`] uses all cores.
     /// What comes out for an image is the same, bit for bit, in any batch.
     ///
     /// # Errors

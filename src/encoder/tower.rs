@@ -29,8 +29,8 @@ impl Tower {
     pub fn new(weights: &Weights) -> std::result::Result<Self, Error> {
         let cpu = &Device::Cpu;
         let plan = weights.plan;
-        let frozen = plan.backbone;
-        let frozen = frozen.filter(|_| plan.architecture == Architecture::Backbone);
+        let id = plan.backbone;
+        let id = id.filter(|_| plan.architecture == Architecture::Backbone);
         let mut layers = Vec::new();
         for (i, (block, step)) in weights.blocks.iter().zip(plan.steps()).enumerate() {
             let (kernel, bias) = fold(block, step.size.to);
@@ -45,7 +45,7 @@ impl Tower {
         }
         Ok(Self {
             plan,
-            backbone: frozen.map(backbone::find).transpose()?,
+            backbone: id.map(backbone::find).transpose()?,
             layers: layers.into(),
             head: Tensor::from_slice(&weights.head, (plan.features(), plan.dim), cpu)?,
             bias: Tensor::from_slice(&weights.bias, plan.dim, cpu)?,

@@ -26,6 +26,15 @@ struct Reach {
     crop: f64,
 }
 
+/// A glyph fills most of its square: what goes farther would cut it off.
+const GLYPH: Reach = Reach {
+    rotation: 6.0,
+    shear: 0.08,
+    stretch: 0.05,
+    shift: 0.03,
+    crop: 0.0,
+};
+
 /// Ink has nothing around it that a transform could bring in or cut off.
 const INK: Reach = Reach {
     rotation: 8.0,
@@ -49,7 +58,8 @@ const PRIMES: [f64; 8] = [2.0, 3.0, 5.0, 7.0, 11.0, 13.0, 17.0, 19.0];
 #[expect(clippy::cast_possible_truncation, reason = "small numbers")]
 fn warp(input: Input, number: u8) -> Warp {
     let reach = match input {
-        Input::Ink | Input::Glyph => INK,
+        Input::Ink => INK,
+        Input::Glyph => GLYPH,
         Input::Grey | Input::Colour => PHOTOGRAPH,
     };
     let side = if number.is_multiple_of(2) { 1.0 } else { -1.0 };

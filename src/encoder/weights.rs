@@ -7,6 +7,7 @@ use super::conv::Size;
 use super::{Architecture, Card, Error, Plan};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use std::collections::HashMap;
+use std::path::Path;
 
 /// Largest weights file accepted, in bytes.
 pub const MAX_BYTES: u64 = 64 * 1024 * 1024;
@@ -185,13 +186,19 @@ impl Weights {
         self
     }
 
+    /// The card's name and the hash, such as `omniglot-1-1a2b3c4d`.
+    #[must_use]
+    pub fn version(&self, card: &Card) -> String {
+        format!("{}-{}", card.name, self.hash())
+    }
+
     /// Eight hexadecimal digits of the hash of all numbers, the backbone's fingerprint among
     /// them; the card does not count.
     #[must_use]
     pub fn hash(&self) -> String {
         let mut hasher = blake3::Hasher::new();
-        if let Some(frozen) = self.plan.backbone {
-            hasher.update(frozen.to_string().as_bytes());
+        if let Some(backbone) = self.plan.backbone {
+            hasher.update(backbone.to_string().as_bytes());
         }
         for (name, _, values) in self.named() {
             hasher.update(name.as_bytes());
@@ -199,6 +206,23 @@ impl Weights {
         }
         hasher.finalize().to_hex()[..8].to_owned()
     }
+}
+
+/// Reads a weights file, unless it is too large to be one.
+///
+/// # Errors
+/// Unreadable or too large.
+pub fn read_file(path: &Path) -> Result<Vec<u8>, Error> {
+    let unreadable = |source| Error::Read {
+        path: path.to_owned(),
+        source,
+    };
+    let bytes = std::fs::metadata(path).map_err(unreadable)?.len();
+    if bytes > MAX_BYTES {
+        let limit = MAX_BYTES;
+        return Err(Error::TooLarge { bytes, limit });
+    }
+    std::fs::read(path).map_err(unreadable)
 }
 
 pub(crate) fn to_bytes(values: &[f32]) -> Vec<u8> {

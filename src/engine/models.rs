@@ -209,7 +209,14 @@ impl Models {
     fn load(&self, store: &Store, kept: &Kept) -> Result<Arc<Encoder>, Error> {
         let record = &kept.record;
         let file = Self::file(store, kept)?;
-        let encoder = Encoder::from_bytes(&file).map_err(|e| kept.is_broken(e.to_string()))?;
+        let encoder = Encoder::from_bytes(&file).map_err(|e| match e {
+            // The file is whole; what it stands on is not here.
+            crate::encoder::Error::Backbone(_) => Error::ModelAbsent {
+                model: record.version.clone(),
+                why: e.to_string(),
+            },
+            _ => kept.is_broken(e.to_string()),
+        })?;
         if encoder.version() != record.version {
             let why = format!("its file now reads as {}", encoder.version());
             return Err(kept.is_broken(why));

@@ -175,10 +175,19 @@ impl Engine {
             let recipe = card.and_then(|c| serde_json::from_value(c.training.recipe).ok());
             recipe.unwrap_or_default()
         };
+        if let Some(backbone) = recipe.backbone {
+            let allowed = "one of a tower is needed: the collection's model stands on a backbone";
+            return Err(Invalid::new("recipe", backbone.to_string(), allowed).into());
+        }
         if let Some(objective) = &train.loss {
             let parsed: Result<Objective, String> = objective.parse();
             recipe.objective =
                 parsed.map_err(|known| Invalid::new("loss", objective.as_str(), known))?;
+        }
+        if let Err(refused) = recipe.check() {
+            let allowed = "the collection's model was trained by it; name another";
+            let was = refused.to_string();
+            return Err(Invalid::new("recipe", was, allowed).into());
         }
         Ok(recipe)
     }

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 const SEGMENT_BYTES: usize = 8 << 20;
 
 /// What sled says of a file that is still locked, and how long that is waited for.
-const LOCKED: &str = "could not acquire lock";
+pub(crate) const LOCKED: &str = "could not acquire lock";
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The database.

@@ -2,7 +2,7 @@
 
 use super::commit::{Barrier, Committer};
 use super::dir::Dir;
-use super::disk::Disk;
+use super::disk::{Disk, LOCKED};
 use super::highwater::{Highwater, Mark};
 use super::migrations::{self, Migration};
 use super::{Error, codec};
@@ -117,6 +117,9 @@ fn open_database(dir: &Dir, options: &Options) -> Result<Disk, Error> {
         Ok(disk) => return Ok(disk),
         Err(why) => why,
     };
+    if first.contains(LOCKED) {
+        return Err(Error::Locked(dir.db().display().to_string()));
+    }
     let damaged = |why| Error::damaged(dir.data().display().to_string(), why);
     if dir.set_snapshots_aside()? == 0 {
         return Err(damaged(first));

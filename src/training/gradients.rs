@@ -209,6 +209,8 @@ fn blocks_of_every_kind() {
         added(plain),
         added(open(step(3, 3, [4, 5], 3))),
         added(strided(step(4, 5, [3, 4], 3), 2)),
+        // By tiles.
+        pooled(step(8, 8, [16, 16], 3)),
     ] {
         check_block(step);
     }

@@ -3,7 +3,7 @@
 //! - `recipe`, `guess`: how to train for what kind of pictures; `objective`: what is minimised.
 //! - `corpus`, `sampler`, `pixels`, `augment`, `batches`, `random`: what a step learns
 //!   from; all of it follows from a seed and the number of the step.
-//! - `seen`: what a backbone saw, for a head to learn from.
+//! - `features`, `cache`: what a backbone extracts, for a head to learn from.
 //! - `init`, `block`, `buffers`, `pooling`, `stack`, `net`, `loss`, `learner`, `optim`: how it
 //!   learns.
 //! - `dataset`, `glyphs`: folders of labelled images, and an alphabet that draws itself.
@@ -15,12 +15,14 @@ pub mod augment;
 pub mod batches;
 pub mod block;
 pub mod buffers;
+mod cache;
 pub mod checkpoint;
 pub mod compared;
 pub mod corpus;
 pub mod dataset;
 mod error;
 pub mod evaluate;
+pub mod features;
 pub mod glyphs;
 #[cfg(test)]
 mod gradients;
@@ -39,7 +41,6 @@ pub mod random;
 pub mod recipe;
 mod run;
 pub mod sampler;
-pub mod seen;
 pub mod stack;
 mod trainer;
 
@@ -49,4 +50,4 @@ pub use loss::Loss;
 pub use objective::Objective;
 pub use options::{Progress, TrainOptions, Trained};
 pub use recipe::Recipe;
-pub use trainer::{train, train_corpus};
+pub use trainer::{ready, train, train_corpus};

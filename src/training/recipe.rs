@@ -5,7 +5,7 @@ use super::augment::Augmentation;
 use super::objective::Objective;
 use super::optim::Method;
 use super::sampler::Sampling;
-use crate::encoder::backbone::Frozen;
+use crate::encoder::backbone::BackboneId;
 use crate::encoder::{Architecture, Input, Plan};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -36,7 +36,7 @@ pub struct Recipe {
     pub fold: Option<usize>,
     /// The ready-made net that a head is learnt for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub backbone: Option<Frozen>,
+    pub backbone: Option<BackboneId>,
     /// What is minimised.
     pub objective: Objective,
     /// What the softmax losses divide cosines by, 0.01 to 1: the smaller, the more the nearest
@@ -150,6 +150,10 @@ impl Recipe {
     /// Something is out of range.
     pub fn check(&self) -> Result<(), TrainError> {
         self.plan().check()?;
+        if self.architecture == Architecture::Backbone {
+            let allowed = "a tower's is needed; --backbone FILE learns a head";
+            return Err(refuse("architecture: backbone".into(), allowed.into()));
+        }
         if self.backbone.is_some() && (self.turns || self.objective.is_self_supervised()) {
             let was = format!("objective: {}, turns: {}", self.objective, self.turns);
             let allowed = "a head on a backbone learns from labels, of images as they are";

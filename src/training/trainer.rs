@@ -6,7 +6,7 @@ use super::dataset::Folder;
 use super::random::Random;
 use super::run::{Run, try_on};
 use super::{Progress, TrainError, TrainOptions, Trained, oneshot};
-use crate::encoder::{Card, Encoder, Training, Weights};
+use crate::encoder::{Card, Encoder, Plan, Training, Weights};
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
@@ -29,6 +29,13 @@ pub fn train(
     options.check()?;
     let start = options.start_weights()?;
     let plan = start.as_ref().map_or(options.recipe.plan(), |w| w.plan);
+    if let Some(backbone) = plan.backbone {
+        return Err(TrainError::Option {
+            field: "recipe.backbone",
+            was: backbone.to_string(),
+            allowed: "what it sees is learnt from: see `features::corpus`".into(),
+        });
+    }
     let corpus = Corpus::open(&options.data, plan, options.limits, options.memory)?;
     train_from(corpus, start, options, progress, cancel)
 }
@@ -47,7 +54,12 @@ pub fn train_corpus(
     let start = options.start_weights()?;
     let plan = start.as_ref().map_or(options.recipe.plan(), |w| w.plan);
     if corpus.plan.backbone != plan.backbone {
-        return Err(TrainError::Data("seen by another backbone".into()));
+        let name = |plan: Plan| plan.backbone.map_or("none".into(), |b| b.to_string());
+        return Err(TrainError::Data(format!(
+            "seen by backbone: {}; {} is needed",
+            name(corpus.plan),
+            name(plan)
+        )));
     }
     if (corpus.plan.input, corpus.plan.side) != (plan.input, plan.side) {
         return Err(TrainError::Data(format!(
@@ -59,6 +71,18 @@ pub fn train_corpus(
     train_from(corpus, start, options, progress, cancel)
 }
 
+/// Tries at the start what would be noticed at the end; opens the folder to measure on.
+///
+/// # Errors
+/// Options out of range, a place that cannot be written to, data that cannot be read.
+pub fn ready(options: &TrainOptions) -> Result<Option<Folder>, TrainError> {
+    options.check()?;
+    for place in [&options.out, &options.out.with_extension("json")] {
+        checkpoint::try_place(place).map_err(|e| TrainError::io(place, e))?;
+    }
+    options.measure.as_deref().map(oneshot::open).transpose()
+}
+
 fn train_from(
     corpus: Corpus,
     start: Option<Weights>,
@@ -66,11 +90,7 @@ fn train_from(
     progress: &dyn Fn(&Progress),
     cancel: &AtomicBool,
 ) -> Result<Trained, TrainError> {
-    // What would be noticed at the end is tried at the start.
-    for place in [&options.out, &options.out.with_extension("json")] {
-        checkpoint::try_place(place).map_err(|e| TrainError::io(place, e))?;
-    }
-    let measure = options.measure.as_deref().map(oneshot::open).transpose()?;
+    let measure = ready(options)?;
     let threads = rayon::ThreadPoolBuilder::new()
         .num_threads(options.threads)
         .build()

@@ -74,6 +74,7 @@ pub fn twindex(args: &[&str]) -> Output {
     Command::new(BINARY)
         .args(args)
         .env_remove("TWINDEX_SERVER")
+        .env_remove("TWINDEX_BACKBONE")
         .output()
         .unwrap()
 }

@@ -15,11 +15,13 @@ mod oneshot;
 mod retrieval;
 mod verify;
 
+use super::backbones::BackboneArgs;
 use super::client::views;
 use super::error::CliError;
 use super::output::{Output, quoted};
 use super::report::{Report, Section, Table};
 use super::serve;
+
 use crate::domain::{ViewNumber, Views};
 use crate::encoder::Encoder;
 use crate::training::evaluate::EvalError;
@@ -36,6 +38,8 @@ pub struct Args {
     /// Weights file; the bundled encoder if not given
     #[arg(long, global = true, value_name = "FILE")]
     model: Option<PathBuf>,
+    #[command(flatten)]
+    backbones: BackboneArgs,
     /// Seed of what is drawn at random
     #[arg(long, global = true, default_value_t = 0)]
     seed: u64,
@@ -106,6 +110,7 @@ impl From<EvalError> for CliError {
 /// A model or data that cannot be read, or parameters that do not fit the data; leakage,
 /// after all else is done.
 pub fn run(args: &Args, out: &Output) -> Result<(), CliError> {
+    args.backbones.load()?;
     let model = || serve::encoder(args.model.as_deref());
     let views = ViewNumber::new("views", args.views);
     let views = Views::Mean(views.map_err(|e| CliError::invalid(e.to_string()))?);

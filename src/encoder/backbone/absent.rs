@@ -1,7 +1,7 @@
 //! What stands in for backbones in a program without the feature `backbones`.
 
 use super::super::{Error, Plan, Prepared};
-use super::Frozen;
+use super::BackboneId;
 use candle_core::{Result, Tensor};
 use std::path::Path;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ impl Backbone {
 
 fn absent(what: &str) -> Error {
     let built = "this program was built without the feature `backbones`";
-    Error::Card(format!("plan.backbone: {what}; {built}"))
+    Error::Backbone(format!("{what}; {built}"))
 }
 
 /// Refuses.
@@ -39,6 +39,6 @@ pub fn offer(path: &Path) -> std::result::Result<Arc<Backbone>, Error> {
     Err(absent(&path.display().to_string()))
 }
 
-pub(crate) fn find(frozen: Frozen) -> std::result::Result<Arc<Backbone>, Error> {
-    Err(absent(&format!("the model stands on {frozen}")))
+pub(crate) fn find(id: BackboneId) -> std::result::Result<Arc<Backbone>, Error> {
+    Err(absent(&format!("the model stands on {id}")))
 }

@@ -41,7 +41,7 @@ use std::fmt;
 
 /// Which backbone a plan stands on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Frozen {
+pub struct BackboneId {
     /// The family.
     pub family: Family,
     /// Numbers that it gives for an image.
@@ -50,7 +50,7 @@ pub struct Frozen {
     pub file: Fingerprint,
 }
 
-impl fmt::Display for Frozen {
+impl fmt::Display for BackboneId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} of file {}", self.family, self.file)
     }

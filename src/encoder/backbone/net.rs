@@ -1,6 +1,6 @@
 //! The nets of candle-transformers, sized by the tensors that there are.
 
-use super::super::Error;
+use super::super::{Error, Plan};
 use super::Family;
 use super::positions;
 use candle_core::{DType, Device, Result, Tensor};
@@ -48,26 +48,20 @@ impl Net {
         Ok((family, side, net))
     }
 
-    /// `[n, 3, side, side]` to `[n, features]`.
-    pub fn forward(&self, images: &Tensor) -> Result<Tensor> {
+    /// `[1, 3, side, side]` to `[1, features]`: candle's `DINOv2` takes one image at a time, and
+    /// of one at a time an image gives the same whatever comes with it.
+    pub fn forward(&self, image: &Tensor) -> Result<Tensor> {
         match self {
-            Self::Resnet(net) => net.forward(images),
-            // Candle's takes one image at a time. Its head passes the class token on.
-            Self::DinoV2(net, features) => {
-                let one = |at| {
-                    net.forward(&images.narrow(0, at, 1)?)?
-                        .narrow(1, 0, *features)
-                };
-                let all = (0..images.dim(0)?).map(one).collect::<Result<Vec<_>>>()?;
-                Tensor::cat(&all, 0)
-            }
+            Self::Resnet(net) => net.forward(image),
+            // Its head passes the class token on.
+            Self::DinoV2(net, features) => net.forward(image)?.narrow(1, 0, *features),
             Self::Clip(net, projection) => {
-                let seen = net.forward(images)?;
+                let seen = net.forward(image)?;
                 projection
                     .as_ref()
                     .map_or(Ok(seen.clone()), |p| p.forward(&seen))
             }
-            Self::SigLip(net) => net.forward(images),
+            Self::SigLip(net) => net.forward(image),
         }
     }
 }
@@ -121,9 +115,16 @@ fn resnet(tensors: Tensors) -> std::result::Result<Net, Error> {
 
 fn dino_v2(mut tensors: Tensors) -> std::result::Result<Net, Error> {
     let [_, tokens, width] = shape(&tensors, "pos_embed")?;
-    if !width.is_multiple_of(64) || width > CLASSES {
+    if width == 0 || !width.is_multiple_of(64) || width > CLASSES {
         let was = format!("{width} channels");
         return Err(refuse(was, "multiples of 64 up to 960 are known (S, B)"));
+    }
+    if tensors.contains_key("register_tokens") || tokens < 2 {
+        let was = format!("DINOv2 with registers, or of {tokens} tokens");
+        return Err(refuse(
+            was,
+            "a class token, patches and no registers are known",
+        ));
     }
     let positions = positions::for_side(&tensors["pos_embed"], tokens - 1, SIDE)?;
     tensors.insert("pos_embed".into(), positions);
@@ -156,18 +157,32 @@ impl Vision {
         let [positions, _] = shape(tensors, "vision_model.embeddings.position_embedding.weight")?;
         let [inner, _] = shape(tensors, "vision_model.encoder.layers.0.mlp.fc1.weight")?;
         let layers = "vision_model.encoder.layers.";
+        let side = positions.saturating_sub(class_token).isqrt();
+        let side = side.saturating_mul(patch);
+        if width == 0 || patch == 0 || !(Plan::MIN_SIDE..=Plan::MAX_BACKBONE_SIDE).contains(&side) {
+            let was = format!("{width} channels, patches of {patch}, images of {side}");
+            let (least, most) = (Plan::MIN_SIDE, Plan::MAX_BACKBONE_SIDE);
+            return Err(refuse(
+                was,
+                &format!("images of {least} to {most} are known"),
+            ));
+        }
         Ok(Self {
             width,
             inner,
             layers: count(tensors, layers, ".mlp.fc1.weight"),
             patch,
-            side: positions.saturating_sub(class_token).isqrt() * patch,
+            side,
         })
     }
 }
 
 fn clip(tensors: Tensors) -> std::result::Result<(usize, Net), Error> {
     let vision = Vision::of(&tensors, 1)?;
+    if vision.width > 1024 {
+        let was = format!("CLIP of {} channels", vision.width);
+        return Err(refuse(was, "up to 1024 are known (B, L)"));
+    }
     let projection = tensors.get("visual_projection.weight").cloned();
     let config = ClipVisionConfig {
         embed_dim: vision.width,

@@ -2,8 +2,9 @@
 
 use super::super::{Architecture, Error, Input, Plan, Prepared};
 use super::net::Net;
-use super::{Frozen, file};
+use super::{BackboneId, file};
 use candle_core::{Device, Result, Tensor};
+use std::panic::catch_unwind;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -11,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 #[derive(Debug)]
 pub struct Backbone {
     plan: Plan,
-    frozen: Frozen,
+    id: BackboneId,
     net: Net,
 }
 
@@ -22,7 +23,18 @@ impl Backbone {
     /// # Errors
     /// Unreadable, too large, of no family that is known, a tensor missing or misshapen, or what
     /// it gives for a grey image is not finite.
-    pub fn load(path: &Path) -> std::result::Result<Self, Error> {
+    fn load(path: &Path) -> std::result::Result<Self, Error> {
+        // The file is not ours, and neither is what reads its tensors.
+        catch_unwind(|| Self::read(path)).unwrap_or_else(|_| {
+            Err(Error::Tensor {
+                name: "of the backbone".into(),
+                was: "a panic while it was read".into(),
+                allowed: "the family's shapes are needed".into(),
+            })
+        })
+    }
+
+    fn read(path: &Path) -> std::result::Result<Self, Error> {
         let (tensors, file) = file::read(path)?;
         let (family, side, net) = Net::new(tensors)?;
         let probe = Tensor::full(0.1_f32, (1, 3, side, side), &Device::Cpu)?;
@@ -37,7 +49,7 @@ impl Backbone {
                 allowed: "every number must be finite".into(),
             });
         }
-        let frozen = Frozen {
+        let id = BackboneId {
             family,
             features: given.len(),
             file,
@@ -47,12 +59,12 @@ impl Backbone {
             widths: Architecture::Backbone.widths(),
             input: Input::Colour,
             side,
-            dim: frozen.features.min(Plan::MAX_DIM),
+            dim: id.features.min(Plan::MAX_DIM),
             fold: None,
-            backbone: Some(frozen),
+            backbone: Some(id),
         };
         plan.check()?;
-        Ok(Self { plan, frozen, net })
+        Ok(Self { plan, id, net })
     }
 
     /// The plan of a model that stands on it; as many dimensions as it gives numbers.
@@ -63,23 +75,23 @@ impl Backbone {
 
     /// Which it is.
     #[must_use]
-    pub fn frozen(&self) -> Frozen {
-        self.frozen
+    pub fn id(&self) -> BackboneId {
+        self.id
     }
 
-    /// What it sees in images: `[n, features]`, of unit length.
+    /// What it sees in images, one after the other: `[n, features]`, of unit length.
     ///
     /// # Errors
     /// An image prepared for another plan.
     pub fn features(&self, images: &[Prepared]) -> Result<Tensor> {
+        let all = images.iter().map(|image| self.look(image.as_slice()));
+        Tensor::cat(&all.collect::<Result<Vec<_>>>()?, 0)
+    }
+
+    fn look(&self, pixels: &[f32]) -> Result<Tensor> {
         let side = self.plan.side;
-        let numbers: Vec<f32> = images
-            .iter()
-            .flat_map(Prepared::as_slice)
-            .copied()
-            .collect();
-        let pixels = Tensor::from_vec(numbers, (images.len(), side, side, 3), &Device::Cpu)?;
-        let [mean, deviation] = self.frozen.family.colours();
+        let pixels = Tensor::from_slice(pixels, (1, side, side, 3), &Device::Cpu)?;
+        let [mean, deviation] = self.id.family.colours();
         let of = |v: [f32; 3]| Tensor::new(&v, &Device::Cpu);
         // From -1..=1 to what it learnt on.
         let pixels = ((pixels + 1.0)? * 0.5)?.broadcast_sub(&of(mean)?)?;
@@ -106,7 +118,7 @@ fn offered() -> MutexGuard<'static, Vec<Arc<Backbone>>> {
 pub fn offer(path: &Path) -> std::result::Result<Arc<Backbone>, Error> {
     let backbone = Arc::new(Backbone::load(path)?);
     let mut all = offered();
-    if let Some(known) = all.iter().find(|b| b.frozen == backbone.frozen) {
+    if let Some(known) = all.iter().find(|b| b.id == backbone.id) {
         return Ok(Arc::clone(known));
     }
     all.push(Arc::clone(&backbone));
@@ -114,18 +126,18 @@ pub fn offer(path: &Path) -> std::result::Result<Arc<Backbone>, Error> {
 }
 
 /// A backbone that was offered.
-pub(crate) fn find(frozen: Frozen) -> std::result::Result<Arc<Backbone>, Error> {
+pub(crate) fn find(id: BackboneId) -> std::result::Result<Arc<Backbone>, Error> {
     let all = offered();
-    let known = all.iter().find(|b| b.frozen == frozen);
+    let known = all.iter().find(|b| b.id == id);
     known.map(Arc::clone).ok_or_else(|| {
-        let had: Vec<String> = all.iter().map(|b| b.frozen.to_string()).collect();
+        let had: Vec<String> = all.iter().map(|b| b.id.to_string()).collect();
         let had = if had.is_empty() {
             "none was given".to_owned()
         } else {
             format!("given: {}", had.join(", "))
         };
-        Error::Card(format!(
-            "plan.backbone: the model stands on {frozen}; {had}. --backbone FILE gives it"
+        Error::Backbone(format!(
+            "the model stands on {id}; {had}: --backbone FILE gives it"
         ))
     })
 }
