@@ -126,6 +126,15 @@ impl Conv {
         Self { size, way }
     }
 
+    /// How many numbers its filters are; by tiles, 36 for every nine of the kernel's.
+    #[must_use]
+    pub fn numbers(&self) -> usize {
+        match self.way {
+            Way::Tiles(..) => 4 * self.size.kernel(),
+            Way::Direct(..) => self.size.kernel(),
+        }
+    }
+
     /// Images `x` `[n, height, width, from]` to `y` `[n, rows out, columns out, to]`.
     pub fn forward(&self, x: &[f32], y: &mut [f32]) {
         match &self.way {

@@ -36,6 +36,11 @@ impl Layer {
         }
     }
 
+    /// How many numbers it holds.
+    pub fn numbers(&self) -> usize {
+        self.conv.numbers() + self.bias.len()
+    }
+
     fn apply(&self, x: &[f32], add: Option<&[f32]>) -> Result<(CpuStorage, Shape)> {
         let (size, each) = (self.step.size, self.step.output());
         let n = x.len() / size.input();

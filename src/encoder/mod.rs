@@ -148,6 +148,12 @@ impl Encoder {
         self.file.as_ref()
     }
 
+    /// Bytes of memory that its weights take as they serve.
+    #[must_use]
+    pub fn memory_bytes(&self) -> u64 {
+        4 * self.tower.numbers() as u64
+    }
+
     /// Decodes an image file, turns it upright and shrinks it to what the tower sees.
     ///
     /// # Errors

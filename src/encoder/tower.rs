@@ -52,6 +52,12 @@ impl Tower {
         })
     }
 
+    /// How many numbers it holds, a backbone's aside, which all models share.
+    pub fn numbers(&self) -> usize {
+        let layers = self.layers.iter().map(Layer::numbers);
+        layers.sum::<usize>() + self.head.elem_count() + self.bias.elem_count()
+    }
+
     /// `[n, dim]`, not normalised, on the calling thread alone.
     pub fn forward(&self, images: &[Prepared]) -> Result<Tensor> {
         if let Some(backbone) = &self.backbone {

@@ -222,7 +222,8 @@ impl Models {
             return Err(kept.is_broken(why));
         }
         let encoder = Arc::new(encoder.with_limits(self.default_one().limits()));
-        lock(&self.loaded).put(Arc::clone(&encoder), record.bytes, self.limit);
+        let bytes = encoder.memory_bytes();
+        lock(&self.loaded).put(Arc::clone(&encoder), bytes, self.limit);
         Ok(encoder)
     }
 }

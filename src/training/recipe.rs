@@ -39,8 +39,8 @@ pub struct Recipe {
     pub backbone: Option<BackboneId>,
     /// What is minimised.
     pub objective: Objective,
-    /// What the softmax losses divide cosines by, 0.01 to 1: the smaller, the more the nearest
-    /// strangers count.
+    /// What supcon, ntxent, prototypical, simclr and moco divide cosines by, 0.01 to 1: the
+    /// smaller, the more the nearest strangers count.
     #[serde(default = "usual_temperature")]
     pub temperature: f32,
     /// Whether the eight turned and mirrored copies of a class count as classes of their own.
