@@ -6,8 +6,9 @@ use image::metadata::Orientation;
 use image::{DynamicImage, GrayImage, ImageEncoder, ImageFormat, Luma, Rgba, RgbaImage};
 use std::io::Cursor;
 use twindex::encoder::{
-    Architecture, Encoder, Error, ImageError, ImageLimits, Input, Plan, Prepared, Weights,
+    Architecture, Card, Encoder, Error, ImageError, ImageLimits, Input, Plan, Prepared, Weights,
 };
+use twindex::training::init;
 
 fn png(picture: &DynamicImage) -> Vec<u8> {
     let mut file = Vec::new();
@@ -27,12 +28,18 @@ fn glyph() -> GrayImage {
     })
 }
 
+/// One that sees ink wherever it stands on the page.
+fn ink() -> Encoder {
+    let plan = Plan::default();
+    Encoder::new(&init::initial(plan, 1), Card::new("ink", plan)).unwrap()
+}
+
 fn prepare(file: &[u8]) -> Prepared {
-    Encoder::bundled().unwrap().prepare(file).unwrap()
+    ink().prepare(file).unwrap()
 }
 
 fn refuse(file: &[u8]) -> ImageError {
-    Encoder::bundled().unwrap().prepare(file).unwrap_err()
+    ink().prepare(file).unwrap_err()
 }
 
 fn near(a: &Prepared, b: &Prepared, tolerance: f32) -> bool {
@@ -61,10 +68,9 @@ fn a_batch_equals_singles_bit_for_bit() {
     let encoder = Encoder::bundled().unwrap();
     let images: Vec<Prepared> = (0..7)
         .map(|i| {
-            prepare(&png(&DynamicImage::from(glyph())
-                .huerotate(i)
-                .rotate90()
-                .crop_imm(0, 0, 60 + i.unsigned_abs(), 80)))
+            let turned = DynamicImage::from(glyph()).huerotate(i).rotate90();
+            let file = png(&turned.crop_imm(0, 0, 60 + i.unsigned_abs(), 80));
+            encoder.prepare(&file).unwrap()
         })
         .collect();
     let together = encoder.embed(&images).unwrap();
@@ -202,7 +208,7 @@ fn towers_of_every_kind_embed_alike_alone_and_together() {
                 side,
                 ..Plan::of(architecture)
             };
-            let weights = twindex::training::init::initial(plan, 3);
+            let weights = init::initial(plan, 3);
             let card = twindex::encoder::Card::new("some", plan);
             let encoder = Encoder::from_bytes(&weights.to_file(&card).unwrap()).unwrap();
             assert_eq!(encoder.card().plan, plan);
@@ -294,7 +300,7 @@ fn tiny_blank_and_thin_images_embed() {
     for (width, height) in [(1, 1), (3, 2), (1, 65_535), (65_535, 1)] {
         for value in [0, 128, 255] {
             let picture = GrayImage::from_pixel(width, height, Luma([value]));
-            let image = prepare(&png(&picture.into()));
+            let image = encoder.prepare(&png(&picture.into())).unwrap();
             assert!(image.as_slice().iter().all(|v| *v == 0.0));
             let embedding = encoder.embed(&[image]).unwrap().remove(0);
             let length: f32 = embedding.as_slice().iter().map(|v| v * v).sum();
@@ -430,7 +436,7 @@ fn a_colour_profile_of_zeros_costs_no_more_than_its_file() {
 }
 
 fn weights() -> Weights {
-    twindex::training::init::initial(
+    init::initial(
         Plan {
             widths: [4, 4, 4],
             dim: 8,

@@ -76,8 +76,8 @@ pub enum ImageError {
         /// Most columns, and most rows, accepted.
         side: u32,
     },
-    /// Neither PNG nor JPEG.
-    #[error("image: begins with {begins}; PNG and JPEG are supported")]
+    /// Neither PNG, JPEG nor PNM.
+    #[error("image: begins with {begins}; PNG, JPEG and PNM (PBM, PGM, PPM) are supported")]
     Unsupported {
         /// The first bytes, in hexadecimal.
         begins: String,
