@@ -40,8 +40,8 @@ pub struct Args {
     /// Weights file to write; its card goes beside it as .json
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// glyphs, glyphs-large, photographs, faces, signatures, medical, or a file (`twindex
-    /// recipe` shows them); by default what the images look like
+    /// glyphs, photographs, faces, signatures, medical, or a file (`twindex recipe` shows
+    /// them); by default what the images look like
     #[arg(long, value_name = "NAME|FILE")]
     recipe: Option<String>,
     /// What is minimised, where not what the recipe says: supcon, ntxent, prototypical,

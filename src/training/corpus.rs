@@ -183,16 +183,14 @@ impl Corpus {
         Ok(Prepared(image.into_boxed_slice()))
     }
 
-    /// The same pictures, each a class of its own, as a training without labels sees them.
+    /// The same pictures, each a class of its own, as a training without labels sees them: in no
+    /// group, since folders above tell as much as labels.
     #[must_use]
     pub fn unlabelled(mut self) -> Self {
-        let lone = self.classes.into_iter().flat_map(|class| {
-            let label = class.label;
-            let pictures = class.pictures.into_iter().enumerate();
-            pictures.map(move |(i, picture)| Class {
-                label: format!("{label}/{i}"),
-                pictures: vec![picture],
-            })
+        let pictures = self.classes.into_iter().flat_map(|class| class.pictures);
+        let lone = pictures.enumerate().map(|(i, picture)| Class {
+            label: i.to_string(),
+            pictures: vec![picture],
         });
         self.classes = lone.collect();
         self

@@ -80,9 +80,8 @@ fn usual_average() -> f32 {
     0.99
 }
 
-const BUILT_IN: [&str; 6] = [
+const BUILT_IN: [&str; 5] = [
     include_str!("recipes/glyphs.json"),
-    include_str!("recipes/glyphs-large.json"),
     include_str!("recipes/photographs.json"),
     include_str!("recipes/faces.json"),
     include_str!("recipes/signatures.json"),
@@ -269,6 +268,6 @@ mod tests {
         assert!(wrong(&|r| r["temperature"] = 0.into()).contains("temperature: 0"));
         assert!(wrong(&|r| r["images"] = 1.into()).contains("images: 1"));
         let none = Recipe::find("no-such").unwrap_err().to_string();
-        assert!(none.contains("glyphs, glyphs-large, photographs"), "{none}");
+        assert!(none.contains("glyphs, photographs"), "{none}");
     }
 }

@@ -15,8 +15,8 @@ pub enum Sampling {
     Balanced,
     /// By the number of their images.
     Natural,
-    /// Balanced, all of a batch from one group (a parent folder) and, where it has too few
-    /// classes, from further ones: strangers that are hard to tell apart.
+    /// Balanced, all of a batch from one group (a parent folder), turned one way, and, where it
+    /// has too few classes, from further ones: strangers that are hard to tell apart.
     WithinGroup,
 }
 
@@ -107,10 +107,10 @@ impl Sampler {
     fn within_group(&self, all: &[Class], turns: usize, random: &mut Random) -> Vec<usize> {
         let groups = all.iter().map(|class| class.group + 1).max().unwrap_or(0);
         let mut chosen = Vec::new();
-        for group in random.distinct(groups, groups) {
+        // All of a group are turned the same way: so they stay as alike as they are.
+        for at in random.distinct(groups * turns, groups * turns) {
+            let (group, turn) = (at / turns, at % turns);
             let mates: Vec<usize> = (0..all.len()).filter(|i| all[*i].group == group).collect();
-            // All of a group are turned the same way: so they stay as alike as they are.
-            let turn = random.below(turns);
             let left = self.classes - chosen.len();
             let some = random.distinct(mates.len(), left);
             chosen.extend(some.into_iter().map(|i| mates[i] * turns + turn));
