@@ -1,5 +1,5 @@
 //! Features of a folder's images, as a backbone extracts them: once for each image, whatever its
-//! name, and kept in a [`cache`](super::cache).
+//! name, and kept in a file.
 
 use super::cache::{Cache, Hash};
 use super::corpus::{Corpus, MIN_CLASSES};

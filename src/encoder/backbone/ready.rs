@@ -114,7 +114,7 @@ fn offered() -> MutexGuard<'static, Vec<Arc<Backbone>>> {
 /// Loads a backbone, so that from now on models that stand on it can be used.
 ///
 /// # Errors
-/// As [`Backbone::load`].
+/// Unreadable, too large, of no family that is known, a tensor missing or misshapen.
 pub fn offer(path: &Path) -> std::result::Result<Arc<Backbone>, Error> {
     let backbone = Arc::new(Backbone::load(path)?);
     let mut all = offered();
