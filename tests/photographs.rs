@@ -15,7 +15,7 @@ use twindex::training::{TrainOptions, guess, train};
 
 const SIDE: u32 = 72;
 const IMAGES: u64 = 10;
-/// A tenth of what ten minutes on two cores are.
+/// A small part of what ten minutes on two cores are.
 const STEPS: u64 = 150;
 
 /// Of two colours, the one at a place that counts 0 to 1.

@@ -320,6 +320,7 @@ fn write_new(file: &Path, bytes: &[u8]) -> Result<(), CliError> {
     let mut made = std::fs::File::create_new(file).map_err(|e| unwritten(file, &e))?;
     let written = made.write_all(bytes).and_then(|()| made.sync_all());
     written.map_err(|e| {
+        // The half of it is of no use; why it could not be written is what matters.
         let _ = std::fs::remove_file(file);
         unwritten(file, &e)
     })

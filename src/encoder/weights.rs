@@ -213,13 +213,17 @@ impl Weights {
 /// # Errors
 /// Unreadable or too large.
 pub fn read_file(path: &Path) -> Result<Vec<u8>, Error> {
+    read_within(path, MAX_BYTES)
+}
+
+/// Reads a file of at most `limit` bytes.
+pub(super) fn read_within(path: &Path, limit: u64) -> Result<Vec<u8>, Error> {
     let unreadable = |source| Error::Read {
         path: path.to_owned(),
         source,
     };
     let bytes = std::fs::metadata(path).map_err(unreadable)?.len();
-    if bytes > MAX_BYTES {
-        let limit = MAX_BYTES;
+    if bytes > limit {
         return Err(Error::TooLarge { bytes, limit });
     }
     std::fs::read(path).map_err(unreadable)

@@ -1,5 +1,6 @@
 //! A file of a backbone's weights.
 
+use super::super::weights::read_within;
 use super::super::{Error, header};
 use super::Fingerprint;
 use candle_core::{DType, Device, Tensor, safetensors};
@@ -12,16 +13,7 @@ const MAX_BYTES: u64 = 4 << 30;
 /// The numbers of a file as `f32`, and its fingerprint. What is not a number with a fraction (a
 /// count of batches, say) is left out.
 pub(super) fn read(path: &Path) -> Result<(HashMap<String, Tensor>, Fingerprint), Error> {
-    let unreadable = |source| Error::Read {
-        path: path.to_owned(),
-        source,
-    };
-    let bytes = std::fs::metadata(path).map_err(unreadable)?.len();
-    if bytes > MAX_BYTES {
-        let limit = MAX_BYTES;
-        return Err(Error::TooLarge { bytes, limit });
-    }
-    let file = std::fs::read(path).map_err(unreadable)?;
+    let file = read_within(path, MAX_BYTES)?;
     header::check(&file)?;
     let hash = blake3::hash(&file);
     let mut first = [0; 8];
