@@ -63,10 +63,11 @@ impl Plain {
             .iter()
             .flat_map(|image| image.as_slice().to_vec())
             .collect();
-        let half = self.plan.side / 2;
-        let mut x = Tensor::from_vec(values, (n, half, 2, half, 2), &Device::Cpu)?
+        let fold = self.plan.folds();
+        let (side, channels) = (self.plan.side / fold, fold * fold);
+        let mut x = Tensor::from_vec(values, (n, side, fold, side, fold), &Device::Cpu)?
             .permute((0, 2, 4, 1, 3))?
-            .reshape((n, 4, half, half))?;
+            .reshape((n, channels, side, side))?;
         for ((kernel, bias), step) in self.convolutions.iter().zip(self.plan.steps()) {
             x = x.conv2d(kernel, 1, 1, 1, 1)?.broadcast_add(bias)?.relu()?;
             if step.pool {
@@ -114,12 +115,21 @@ fn threads(n: usize) {
         .unwrap();
 }
 
-/// Images a second of whole training steps, batch 256 of four drawings a class.
+fn bundled() -> Weights {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/models/omniglot.safetensors");
+    Weights::parse(&std::fs::read(file).unwrap()).unwrap().0
+}
+
+/// Images a second of whole training steps of the bundled tower from nothing, batch 256 of
+/// four drawings a class.
 fn train() -> f64 {
     const BATCH: usize = 256;
-    let mut net = Net::new(&initial(Plan::default(), 7)).unwrap();
+    let plan = bundled().plan;
+    let mut net = Net::new(&initial(plan, 7)).unwrap();
     let mut optimiser = Optimiser::new(Method::AdamW, f32::INFINITY, net.parameters());
-    let batch = Tensor::rand(0.0_f32, 1.0, (BATCH, 16, 16, 4), &Device::Cpu).unwrap();
+    let (side, channels) = (plan.side / plan.folds(), plan.folds().pow(2));
+    let shape = (BATCH, side, side, channels);
+    let batch = Tensor::rand(0.0_f32, 1.0, shape, &Device::Cpu).unwrap();
     let labels: Vec<u32> = (0..BATCH as u32).map(|i| i / 4).collect();
     rate(BATCH, || {
         let z = net.forward(&batch, 0).unwrap();
@@ -156,9 +166,7 @@ fn main() {
 fn whole() {
     threads(1);
     let encoder = Encoder::bundled().unwrap();
-    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/models/omniglot.safetensors");
-    let (weights, _) = Weights::parse(&std::fs::read(file).unwrap()).unwrap();
-    let plain = Plain::new(&weights).unwrap();
+    let plain = Plain::new(&bundled()).unwrap();
     let files: Vec<Vec<u8>> = (0..64).map(drawing).collect();
     let images: Vec<Prepared> = files.iter().map(|f| encoder.prepare(f).unwrap()).collect();
 

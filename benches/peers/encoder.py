@@ -2,7 +2,7 @@
 
     python3 benches/peers/encoder.py
 
-The net is s2d-s: 32 x 32 grey, 2 x 2 space to depth, six 3 x 3 convolutions (64, 64, 96, 96,
+The net is the bundled one: 48 x 48 grey, 3 x 3 space to depth, six 3 x 3 convolutions (64, 64, 96, 96,
 128, 128) with batch norm and ReLU, 2 x 2 max pooling after every second, a linear layer to 64,
 unit length. Training: SupCon, AdamW, batch 256, two threads. Inference: one thread.
 
@@ -26,6 +26,7 @@ PACKAGES = ["torch==2.4.1", "numpy<2.3", "onnxruntime", "onnx"]
 ROUNDS = 7
 THREADS = 2
 BATCH = 256
+SIDE, FOLD = 48, 3
 SECONDS = 1.0
 
 
@@ -81,7 +82,7 @@ def ours(*arguments):
 def net():
     from torch import nn
 
-    layers, channels = [nn.PixelUnshuffle(2)], 4
+    layers, channels = [nn.PixelUnshuffle(FOLD)], FOLD * FOLD
     for width in (64, 96, 128):
         for _ in range(2):
             convolution = nn.Conv2d(channels, width, 3, padding=1, bias=False)
@@ -99,7 +100,7 @@ def training():
     torch.set_num_threads(THREADS)
     model = net().to(memory_format=torch.channels_last).train()
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3)
-    images = torch.rand(BATCH, 1, 32, 32).to(memory_format=torch.channels_last)
+    images = torch.rand(BATCH, 1, SIDE, SIDE).to(memory_format=torch.channels_last)
     labels = torch.arange(BATCH) // 4
     itself = torch.eye(BATCH, dtype=torch.bool)
     mates = (labels[:, None] == labels[None]) & ~itself
@@ -131,13 +132,13 @@ def inference(batch):
             return functional.normalize(self.net(x), dim=1)
 
     file = ROOT / "target" / f"peer-{batch}.onnx"
-    model, example = Unit().eval(), torch.rand(batch, 1, 32, 32)
+    model, example = Unit().eval(), torch.rand(batch, 1, SIDE, SIDE)
     torch.onnx.export(model, example, str(file), input_names=["x"], output_names=["y"])
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     providers = ["CPUExecutionProvider"]
     session = onnxruntime.InferenceSession(str(file), options, providers=providers)
-    images = numpy.random.rand(batch, 1, 32, 32).astype("f4")
+    images = numpy.random.rand(batch, 1, SIDE, SIDE).astype("f4")
     return lambda: session.run(None, {"x": images})
 
 

@@ -177,6 +177,26 @@ impl Client {
     }
 }
 
+/// Entries of a list asked for at once.
+pub const PAGE: i32 = 1_000;
+
+/// A whole list, page by page: `ask` answers a page for its token, and the token of the next,
+/// which is empty after the last.
+///
+/// # Errors
+/// What the server answers.
+pub async fn pages<T>(
+    mut ask: impl AsyncFnMut(String) -> Result<(Vec<T>, String), Status>,
+) -> Result<Vec<T>, CliError> {
+    let (mut all, mut next) = ask(String::new()).await?;
+    while !next.is_empty() {
+        let (page, token) = ask(next).await?;
+        all.extend(page);
+        next = token;
+    }
+    Ok(all)
+}
+
 /// What an error comes down to: the transport's own words say only that it failed.
 pub(super) fn innermost<'a>(
     mut error: &'a (dyn std::error::Error + 'static),

@@ -1,6 +1,6 @@
 //! `twindex collection`: create, list, show and delete collections.
 
-use super::client::{Client, ServerArgs, views};
+use super::client::{Client, PAGE, ServerArgs, pages, views};
 use super::error::CliError;
 use super::output::Output;
 use crate::grpc::pb;
@@ -158,20 +158,15 @@ pub async fn run(args: Args, out: &Output) -> Result<(), CliError> {
             one(out, created.collection)
         }
         Command::List => {
-            let mut all = Vec::new();
-            let mut page_token = String::new();
-            loop {
+            let all = pages(async |page_token| {
                 let request = pb::ListCollectionsRequest {
-                    page_size: 1_000,
+                    page_size: PAGE,
                     page_token,
                 };
                 let page = client.list_collections(request).await?.into_inner();
-                all.extend(page.collections);
-                page_token = page.next_page_token;
-                if page_token.is_empty() {
-                    break;
-                }
-            }
+                Ok((page.collections, page.next_page_token))
+            })
+            .await?;
             if out.is_json() {
                 let all: Vec<Value> = all.iter().map(to_json).collect();
                 return out.json(&json!({ "collections": all }));

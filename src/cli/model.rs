@@ -1,6 +1,6 @@
 //! `twindex model`: import, train, list, show, export and delete models.
 
-use super::client::{Client, ServerArgs};
+use super::client::{Client, PAGE, ServerArgs, pages};
 use super::error::CliError;
 use super::operation;
 use super::output::Output;
@@ -133,20 +133,15 @@ pub async fn run(args: Args, out: &Output) -> Result<(), CliError> {
             Ok(())
         }
         Command::List => {
-            let mut all = Vec::new();
-            let mut page_token = String::new();
-            loop {
+            let all = pages(async |page_token| {
                 let request = pb::ListModelsRequest {
-                    page_size: 1_000,
+                    page_size: PAGE,
                     page_token,
                 };
                 let page = client.list_models(request).await?.into_inner();
-                all.extend(page.models);
-                page_token = page.next_page_token;
-                if page_token.is_empty() {
-                    break;
-                }
-            }
+                Ok((page.models, page.next_page_token))
+            })
+            .await?;
             if out.is_json() {
                 let all: Vec<Value> = all.iter().map(to_json).collect();
                 return out.json(&json!({ "models": all }));

@@ -1,6 +1,6 @@
 //! `twindex operation`: what runs long in the server.
 
-use super::client::{Client, ServerArgs};
+use super::client::{Client, PAGE, ServerArgs, pages};
 use super::error::CliError;
 use super::output::Output;
 use crate::grpc::longrunning::operation::Result as Ended;
@@ -55,21 +55,16 @@ pub async fn run(args: Args, out: &Output) -> Result<(), CliError> {
     let mut client = Client::connect(&args.server).await?.operations;
     match args.command {
         Command::List => {
-            let mut all = Vec::new();
-            let mut page_token = String::new();
-            loop {
+            let all = pages(async |page_token| {
                 let request = lro::ListOperationsRequest {
-                    page_size: 1_000,
+                    page_size: PAGE,
                     page_token,
                     ..lro::ListOperationsRequest::default()
                 };
                 let page = client.list_operations(request).await?.into_inner();
-                all.extend(page.operations);
-                page_token = page.next_page_token;
-                if page_token.is_empty() {
-                    break;
-                }
-            }
+                Ok((page.operations, page.next_page_token))
+            })
+            .await?;
             if out.is_json() {
                 let all: Vec<Value> = all.iter().map(to_json).collect();
                 return out.json(&json!({ "operations": all }));

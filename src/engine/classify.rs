@@ -23,11 +23,9 @@ pub enum Method {
     Prototype,
 }
 
-/// What to classify.
+/// How to classify.
 #[derive(Debug, Clone)]
 pub struct Classify {
-    /// The probe; a stored item is not compared with itself.
-    pub probe: Probe,
     /// How examples decide.
     pub method: Method,
     /// Examples that vote; 0 takes 5.
@@ -74,19 +72,20 @@ const MAX_VOTES: usize = 1_000;
 const MAX_LABELS: usize = 100;
 
 impl Engine {
-    /// Names the label of a probe.
+    /// Names the label of a probe. A stored item is not compared with itself.
     ///
     /// # Errors
     /// No such collection or stored probe; a bad probe or parameter.
     pub async fn classify(
         &self,
         collection: &CollectionName,
+        probe: Probe,
         classify: Classify,
     ) -> Result<Answer, Error> {
         let collection = self.inner.collection(collection)?;
-        let (ask, judge) = checked(&collection, &classify)?;
-        let probe = self.resolve(&collection, "probe", classify.probe).await?;
-        self.classified(&collection, ask, judge, probe).await
+        let (how, judge) = checked(&collection, &classify)?;
+        let probe = self.resolve(&collection, "probe", probe).await?;
+        self.classified(&collection, how, judge, probe).await
     }
 
     pub(super) async fn classified(

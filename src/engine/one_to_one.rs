@@ -21,7 +21,7 @@ const AT_ONCE: usize = 16;
 pub struct ClassifyBatch {
     /// The probes, 1 to 1,000.
     pub probes: Vec<Probe>,
-    /// How; its probe is not looked at.
+    /// How.
     pub how: Classify,
     /// Each label belongs to at most one probe, and each probe to a label: the assignment of
     /// least total distance, by nearest examples.
@@ -44,7 +44,7 @@ impl Engine {
             let allowed = format!("1 to {MAX_BATCH} are allowed");
             return Err(Invalid::new("probes", n.to_string(), allowed).into());
         }
-        let (ask, judge) = checked(&collection, &batch.how)?;
+        let (how, judge) = checked(&collection, &batch.how)?;
         let resolved = batch.probes.into_iter().enumerate().map(|(nth, probe)| {
             let field = format!("probes[{nth}]");
             let collection = &collection;
@@ -57,7 +57,7 @@ impl Engine {
         if !batch.one_to_one {
             let each = probes
                 .into_iter()
-                .map(|probe| self.classified(&collection, ask.clone(), judge.clone(), probe));
+                .map(|probe| self.classified(&collection, how.clone(), judge.clone(), probe));
             return stream::iter(each.collect::<Vec<_>>())
                 .buffered(AT_ONCE)
                 .try_collect()

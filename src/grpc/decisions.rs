@@ -4,9 +4,7 @@ use super::convert::{self, missing};
 use super::pb::{self, decision_service_server::DecisionService};
 use super::{filter, status};
 use crate::domain::Invalid;
-use crate::engine::{
-    Answer, Classify, ClassifyBatch, Decide, Engine, GivenImage, LabelScore, Method, Probe,
-};
+use crate::engine::{Answer, Classify, ClassifyBatch, Decide, Engine, LabelScore, Method};
 use std::sync::Arc;
 use tonic::{Request, Response, Status};
 
@@ -75,8 +73,8 @@ impl DecisionService for Decisions {
     ) -> Result<Response<pb::ClassifyResponse>, Status> {
         let request = request.into_inner();
         let collection = convert::collection(request.collection)?;
+        let probe = convert::probe(request.probe, "probe")?;
         let classify = Classify {
-            probe: convert::probe(request.probe, "probe")?,
             method: method(request.method)?,
             k: request.k as usize,
             max_labels: request.max_labels as usize,
@@ -87,7 +85,7 @@ impl DecisionService for Decisions {
             },
             filter: filter::optional(request.filter).map_err(|e| status::invalid(&e))?,
         };
-        let answer = self.0.classify(&collection, classify).await?;
+        let answer = self.0.classify(&collection, probe, classify).await?;
         let model_version = answer.model.clone().unwrap_or_default();
         let found = classification(answer);
         Ok(Response::new(pb::ClassifyResponse {
@@ -112,7 +110,6 @@ impl DecisionService for Decisions {
         let batch = ClassifyBatch {
             probes: probes.collect::<Result<_, _>>()?,
             how: Classify {
-                probe: Probe::Image(GivenImage::default()),
                 method: method(request.method)?,
                 k: request.k as usize,
                 max_labels: request.max_labels as usize,
