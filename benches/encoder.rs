@@ -125,7 +125,7 @@ fn bundled() -> Weights {
 fn train() -> f64 {
     const BATCH: usize = 256;
     let plan = bundled().plan;
-    let mut net = Net::new(&initial(plan, 7)).unwrap();
+    let mut net = Net::new(&initial(plan, 7), &Device::Cpu).unwrap();
     let mut optimiser = Optimiser::new(Method::AdamW, f32::INFINITY, net.parameters());
     let (side, channels) = (plan.side / plan.folds(), plan.folds().pow(2));
     let shape = (BATCH, side, side, channels);

@@ -7,7 +7,7 @@ use super::{backbones, model};
 use crate::encoder::backbone::Backbone;
 use crate::training::evaluate::EvalError;
 use crate::training::features::{self, Extracted};
-use crate::training::{Corpus, Objective, Progress, Recipe, TrainError, TrainOptions};
+use crate::training::{Compute, Corpus, Objective, Progress, Recipe, TrainError, TrainOptions};
 use crate::training::{guess, ready, train, train_corpus};
 use serde_json::json;
 use std::io::ErrorKind;
@@ -32,7 +32,7 @@ pub struct Args {
     /// Have the server train on the labelled images of this collection instead, by a recipe that
     /// it knows by name, for 10 minutes if not said; it keeps the model, and --out, which must
     /// not be there yet, is a copy. An interruption does not end the training
-    #[arg(long, value_name = "NAME", conflicts_with_all = ["data", "backbone", "epochs", "threads", "start",
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["data", "backbone", "epochs", "threads", "device", "start",
         "measure", "data_note", "licence", "held_out", "patience", "checkpoint_every", "fresh"])]
     collection: Option<String>,
     #[command(flatten)]
@@ -66,6 +66,10 @@ pub struct Args {
     /// Threads of the training; by default one a core
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
+    /// What computes: cpu, cuda or metal; a GPU needs a program built with the feature of that
+    /// name
+    #[arg(long, value_name = "NAME", default_value_t = Compute::Cpu)]
+    device: Compute,
     /// Learn a head on this ready-made backbone (a safetensors file of `ResNet`, `DINOv2`, CLIP
     /// or `SigLIP`), which stays as it is; the features are cached beside --out, as .features
     #[arg(long, value_name = "FILE", conflicts_with = "start")]
@@ -158,6 +162,7 @@ pub fn run(args: &Args, out: &Output) -> Result<(), CliError> {
     if let Some(threads) = args.threads {
         options.threads = threads;
     }
+    options.compute = args.device;
     options.recipe = recipe(args, backbone, out)?;
     options.measure.clone_from(&args.measure);
     options.held_out = args.held_out;

@@ -26,12 +26,13 @@ struct Reach {
     crop: f64,
 }
 
-/// A glyph fills most of its square: what goes farther would cut it off.
+/// Of six reaches tried on background alphabets that a tower had not seen, this one erred least
+/// (nine views: 7.7 % within an alphabet; half of it 8.0 %, one view 8.2 %).
 const GLYPH: Reach = Reach {
-    rotation: 6.0,
-    shear: 0.08,
-    stretch: 0.05,
-    shift: 0.03,
+    rotation: 12.0,
+    shear: 0.16,
+    stretch: 0.12,
+    shift: 0.06,
     crop: 0.0,
 };
 

@@ -20,7 +20,15 @@ const FORMAT: &str = "twindex store 1\n";
 #[derive(Debug)]
 pub(crate) struct Dir {
     path: PathBuf,
-    _lock: File,
+    lock: File,
+}
+
+impl Drop for Dir {
+    fn drop(&mut self) {
+        // Closing would not do where a child process is just being started: until it runs its
+        // program, it has the file open as well. What cannot be unlocked is so in a moment.
+        let _ = self.lock.unlock();
+    }
 }
 
 impl Dir {
@@ -30,7 +38,7 @@ impl Dir {
         let lock = lock(path)?;
         let dir = Self {
             path: path.to_owned(),
-            _lock: lock,
+            lock,
         };
         check_format(&path.join("FORMAT"))?;
         make(&dir.db())?;

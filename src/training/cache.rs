@@ -26,8 +26,20 @@ pub(super) type Hash = [u8; HASH];
 #[derive(Debug)]
 pub(super) struct Cache {
     path: PathBuf,
-    file: File,
+    file: Held,
     features: HashMap<Hash, Drawing>,
+}
+
+/// A file locked by this process.
+#[derive(Debug)]
+struct Held(File);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // Closing would not do where a child process is just being started: until it runs its
+        // program, it has the file open as well. What cannot be unlocked is so in a moment.
+        let _ = self.0.unlock();
+    }
 }
 
 impl Cache {
@@ -40,13 +52,14 @@ impl Cache {
         };
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
-        let mut file = options.open(path).map_err(io)?;
+        let mut held = Held(options.open(path).map_err(io)?);
+        let file = &mut held.0;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(refuse("another training has it")),
             Err(TryLockError::Error(e)) => return Err(io(e)),
         }
-        let mut reader = BufReader::new(&file);
+        let mut reader = BufReader::new(&*file);
         let (header, mut found) = (header(plan), Vec::new());
         let read = reader.by_ref().take(HEADER as u64).read_to_end(&mut found);
         read.map_err(io)?;
@@ -74,7 +87,7 @@ impl Cache {
         let path = path.to_owned();
         Ok(Self {
             path,
-            file,
+            file: held,
             features,
         })
     }
@@ -97,14 +110,14 @@ impl Cache {
         let mut record = hash.to_vec();
         record.extend(numbers.iter().flat_map(|v| v.to_le_bytes()));
         record.extend(xxh3_64(&record).to_le_bytes());
-        let written = self.file.write_all(&record);
+        let written = self.file.0.write_all(&record);
         written.map_err(|e| TrainError::io(&self.path, e))?;
         self.features.insert(*hash, drawing(numbers));
         Ok(())
     }
 
     pub fn sync(&self) -> Result<(), TrainError> {
-        let synced = self.file.sync_all();
+        let synced = self.file.0.sync_all();
         synced.map_err(|e| TrainError::io(&self.path, e))
     }
 }

@@ -34,17 +34,24 @@ pub struct Learner {
 }
 
 impl Learner {
-    /// Goes on from these weights by a recipe. `classes` are those that a batch may name.
+    /// Goes on from these weights by a recipe, on a device. `classes` are those that a batch
+    /// may name.
     ///
     /// # Errors
     /// Weights that do not fit their plan.
-    pub fn new(recipe: &Recipe, weights: &Weights, classes: usize, seed: u64) -> Result<Self> {
+    pub fn new(
+        recipe: &Recipe,
+        weights: &Weights,
+        classes: usize,
+        seed: u64,
+        device: &Device,
+    ) -> Result<Self> {
         let objective = recipe.objective;
         let dim = weights.plan.dim;
         let random = &mut Random::new(seed, u64::MAX - 5);
         let own = match objective {
             Objective::ArcFace => {
-                vec![matrix("centres", classes, dim, 1.0, false, random)?]
+                vec![matrix("centres", classes, dim, 1.0, false, random, device)?]
             }
             Objective::Koch => {
                 // All distances weigh alike, and a pair at the distance of the middle is open.
@@ -52,15 +59,15 @@ impl Learner {
                 head[dim] = 1.0;
                 vec![Parameter {
                     name: "pair.head".into(),
-                    values: Var::from_vec(head, dim + 1, &Device::Cpu)?,
+                    values: Var::from_vec(head, dim + 1, device)?,
                     decays: false,
                 }]
             }
             Objective::Byol | Objective::SimSiam => {
                 let (inner, he) = (2 * dim, 2.0);
                 vec![
-                    matrix("predictor.first", dim, inner, he, true, random)?,
-                    matrix("predictor.second", inner, dim, 1.0, true, random)?,
+                    matrix("predictor.first", dim, inner, he, true, random, device)?,
+                    matrix("predictor.second", inner, dim, 1.0, true, random, device)?,
                 ]
             }
             _ => Vec::new(),
@@ -69,7 +76,7 @@ impl Learner {
         Ok(Self {
             objective,
             temperature: f64::from(recipe.temperature),
-            net: Net::new(weights)?,
+            net: Net::new(weights, device)?,
             own,
             slow: follows.then(|| weights.clone()),
             queue: Vec::new(),
@@ -91,6 +98,7 @@ impl Learner {
     pub fn loss(&mut self, batch: &Batch, settled: u64) -> std::result::Result<Tensor, TrainError> {
         let plan = self.net.plan();
         let images = stem(&plan, batch.images.iter().map(Vec::as_slice))?;
+        let images = images.to_device(self.net.device())?;
         let z = self.net.forward(&images, settled)?;
         let loss = match self.objective {
             Objective::Loss(loss) => loss.of(&z, &batch.labels, self.temperature),
@@ -175,7 +183,8 @@ impl Learner {
     ) -> std::result::Result<(), E> {
         for parameter in &self.own {
             let values = take(&format!("own.{}", parameter.name))?;
-            let values = Tensor::from_vec(values, parameter.values.shape(), &Device::Cpu)?;
+            let values =
+                Tensor::from_vec(values, parameter.values.shape(), parameter.values.device())?;
             parameter.values.set(&values)?;
         }
         if let Some(slow) = &mut self.slow {
@@ -224,14 +233,14 @@ impl Learner {
             })
             .collect::<std::result::Result<_, crate::encoder::Error>>()?;
         let shape = (batch.images.len(), plan.dim);
-        Ok(Tensor::from_vec(rows.concat(), shape, &Device::Cpu)?)
+        Ok(Tensor::from_vec(rows.concat(), shape, self.net.device())?)
     }
 
     fn contrast(&self, z: &Tensor, keys: &Tensor) -> Result<Tensor> {
         let d = self.net.plan().dim;
         let queue = match self.queue.len() / d {
             0 => None,
-            n => Some(Tensor::from_slice(&self.queue, (n, d), &Device::Cpu)?),
+            n => Some(Tensor::from_slice(&self.queue, (n, d), z.device())?),
         };
         let ((a, b), (of_a, of_b)) = (views(z)?, views(keys)?);
         let one = agreement::info_nce(&a, &of_b, queue.as_ref(), self.temperature)?;
@@ -269,6 +278,7 @@ fn matrix(
     power: f32,
     decays: bool,
     random: &mut Random,
+    device: &Device,
 ) -> Result<Parameter> {
     #[expect(clippy::cast_precision_loss, reason = "small counts")]
     let deviation = (power / rows.min(columns) as f32).sqrt();
@@ -277,7 +287,7 @@ fn matrix(
         .collect();
     Ok(Parameter {
         name: name.into(),
-        values: Var::from_vec(values, (rows, columns), &Device::Cpu)?,
+        values: Var::from_vec(values, (rows, columns), device)?,
         decays,
     })
 }

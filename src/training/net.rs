@@ -43,20 +43,19 @@ pub struct Net {
 }
 
 impl Net {
-    /// A tower that goes on from these weights.
+    /// A tower that goes on from these weights, on this device.
     ///
     /// # Errors
     /// Values that do not fit the plan.
-    pub fn new(weights: &Weights) -> Result<Self> {
-        let cpu = &Device::Cpu;
+    pub fn new(weights: &Weights, device: &Device) -> Result<Self> {
         let plan = weights.plan;
         let (mut layers, steps) = (Vec::new(), plan.steps());
         for (block, step) in weights.blocks.iter().zip(&steps) {
             let Size { side, from, to, .. } = step.size;
             let affine = [&block.gain[..], &block.shift[..]].concat();
             layers.push(Layer {
-                kernel: Var::from_slice(&block.kernel, (side, side, from, to), cpu)?,
-                affine: Var::from_vec(affine, (2, to), cpu)?,
+                kernel: Var::from_slice(&block.kernel, (side, side, from, to), device)?,
+                affine: Var::from_vec(affine, (2, to), device)?,
                 mean: block.mean.clone(),
                 variance: block.variance.clone(),
             });
@@ -67,8 +66,8 @@ impl Net {
                 .then(|| Stack::new(&steps))
                 .transpose()?,
             layers,
-            head: Var::from_slice(&weights.head, (plan.features(), plan.dim), cpu)?,
-            bias: Var::from_slice(&weights.bias, plan.dim, cpu)?,
+            head: Var::from_slice(&weights.head, (plan.features(), plan.dim), device)?,
+            bias: Var::from_slice(&weights.bias, plan.dim, device)?,
         })
     }
 
@@ -76,6 +75,12 @@ impl Net {
     #[must_use]
     pub fn plan(&self) -> Plan {
         self.plan
+    }
+
+    /// What it learns on.
+    #[must_use]
+    pub fn device(&self) -> &Device {
+        self.head.device()
     }
 
     /// All that learns, always in this order.
@@ -132,7 +137,7 @@ impl Net {
     /// Weights of another plan.
     pub fn set(&mut self, weights: &Weights) -> Result<()> {
         let put = |var: &Var, values: Vec<f32>| {
-            var.set(&Tensor::from_vec(values, var.shape(), &Device::Cpu)?)
+            var.set(&Tensor::from_vec(values, var.shape(), var.device())?)
         };
         for (layer, block) in self.layers.iter_mut().zip(&weights.blocks) {
             put(&layer.kernel, block.kernel.clone())?;

@@ -77,7 +77,13 @@ impl<'a> Run<'a> {
             options.patience,
         );
         let classes = learnt.classes.len() * recipe.turns();
-        let learner = Learner::new(recipe, &initial, classes, options.seed)?;
+        let learner = Learner::new(
+            recipe,
+            &initial,
+            classes,
+            options.seed,
+            &options.compute.device()?,
+        )?;
         let optimiser = Optimiser::new(recipe.optimiser, recipe.clip, learner.parameters());
         let mut run = Self {
             options,

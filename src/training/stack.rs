@@ -5,9 +5,10 @@
 
 use super::block::{Block, Gradients, Passed, Saved, Statistics};
 use super::buffers::Buffers;
+use super::ops;
 use crate::encoder::Step;
 use crate::encoder::layer::values;
-use candle_core::{CpuStorage, CustomOp2, Error, Layout, Result, Shape, Storage, Tensor};
+use candle_core::{CpuStorage, CustomOp2, Device, Error, Layout, Result, Shape, Storage, Tensor};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// What a block gave, and what it kept.
@@ -40,7 +41,8 @@ impl Stack {
         })
     }
 
-    /// Embeds a batch, and answers the statistics of each block, too.
+    /// Embeds a batch, and answers the statistics of each block, too. On a device other than
+    /// the CPU, candle's own operations do it.
     ///
     /// # Errors
     /// Images or parameters of another size.
@@ -49,6 +51,10 @@ impl Stack {
         images: &Tensor,
         parameters: &Tensor,
     ) -> Result<(Tensor, Vec<Statistics>)> {
+        if !images.device().is_cpu() {
+            let steps: Vec<Step> = self.blocks.iter().map(|b| *b.step()).collect();
+            return ops::forward(&steps, images, parameters);
+        }
         let out = images.apply_op2(parameters, self.clone())?;
         let given = self.given();
         let statistics = given.iter().map(|(_, saved)| saved.statistics.clone());
@@ -206,11 +212,12 @@ fn flat(tensor: &Tensor) -> Result<Vec<f32>> {
     with_values(tensor, |values| Ok(values.to_vec()))
 }
 
+/// Looks at the values of a tensor, wherever they are.
 pub(super) fn with_values<R>(tensor: &Tensor, f: impl FnOnce(&[f32]) -> Result<R>) -> Result<R> {
-    let tensor = tensor.contiguous()?;
+    let tensor = tensor.to_device(&Device::Cpu)?.contiguous()?;
     let (storage, layout) = tensor.storage_and_layout();
     match &*storage {
         Storage::Cpu(cpu) => f(values(cpu, layout)?),
-        _ => Err(Error::msg("the encoder trains on the CPU")),
+        _ => Err(Error::msg("not on the CPU")),
     }
 }

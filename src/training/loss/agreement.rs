@@ -7,7 +7,7 @@
 )]
 
 use super::softmax::logits;
-use candle_core::{D, Device, Result, Tensor};
+use candle_core::{D, Result, Tensor};
 
 /// Added to a variance before its root is taken.
 const EPSILON: f64 = 1e-4;
@@ -92,5 +92,5 @@ pub fn standardised(z: &Tensor) -> Result<Tensor> {
 }
 
 fn off_diagonal(d: usize, like: &Tensor) -> Result<Tensor> {
-    (1.0 - Tensor::eye(d, like.dtype(), &Device::Cpu)?)?.contiguous()
+    (1.0 - Tensor::eye(d, like.dtype(), like.device())?)?.contiguous()
 }

@@ -1,7 +1,7 @@
 //! Losses with parameters of their own, which the trained encoder does not keep.
 
 use super::{mates, share};
-use candle_core::{D, Device, Result, Tensor};
+use candle_core::{D, Result, Tensor};
 
 /// Additive angular margin softmax (Deng et al. 2019, `ArcFace`): the cross-entropy of each
 /// row's class among all classes by `scale * cos(angle)`, its own angle widened by `margin`
@@ -19,7 +19,7 @@ pub fn arc_face(
     margin: f64,
 ) -> Result<Tensor> {
     let cosines = z.matmul(&centres.t()?)?;
-    let at = Tensor::from_slice(classes, (classes.len(), 1), &Device::Cpu)?;
+    let at = Tensor::from_slice(classes, (classes.len(), 1), z.device())?;
     let own = cosines.gather(&at, 1)?;
     // Kept off 1, where the angle has no slope.
     let safe = own.clamp(-1.0 + 1e-5, 1.0 - 1e-5)?;
@@ -60,7 +60,7 @@ pub fn weighted_l1(z: &Tensor, labels: &[u32], head: &Tensor) -> Result<Tensor> 
         let at: Vec<u32> = at
             .collect::<std::result::Result<_, _>>()
             .map_err(candle_core::Error::wrap)?;
-        z.index_select(&Tensor::from_vec(at, chosen.len(), &Device::Cpu)?, 0)
+        z.index_select(&Tensor::from_vec(at, chosen.len(), z.device())?, 0)
     };
     let apart = (rows(&|pair| pair.0)? - rows(&|pair| pair.1)?)?.abs()?;
     let weights = head.narrow(0, 0, d)?.reshape((d, 1))?;
@@ -72,7 +72,7 @@ pub fn weighted_l1(z: &Tensor, labels: &[u32], head: &Tensor) -> Result<Tensor> 
     let (of_genuine, of_impostors) = (share(2 * count(1.0)), share(2 * count(-1.0)));
     let weigh = |s: &f32| if *s > 0.0 { of_genuine } else { of_impostors };
     let weights: Vec<f32> = signs.iter().map(weigh).collect();
-    let vector = |v: Vec<f32>| Tensor::from_vec(v, chosen.len(), &Device::Cpu)?.to_dtype(z.dtype());
+    let vector = |v: Vec<f32>| Tensor::from_vec(v, chosen.len(), z.device())?.to_dtype(z.dtype());
     let x = (claims * vector(signs)?)?;
     let softplus = ((x.abs()?.neg()?.exp()? + 1.0)?.log()? + x.neg()?.relu()?)?;
     (softplus * vector(weights)?)?.sum_all()

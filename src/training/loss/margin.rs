@@ -1,7 +1,7 @@
 //! Losses that ask for a distance between what does not belong together, and no more.
 
 use super::{mates, pick, share, square};
-use candle_core::{D, DType, Device, Result, Tensor};
+use candle_core::{D, DType, Result, Tensor};
 
 /// Which strangers a triplet takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,7 +134,7 @@ pub fn lifted(z: &Tensor, labels: &[u32], margin: f64) -> Result<Tensor> {
     }
     let apart = square(z, n, |i, j| f32::from(labels[i] != labels[j]))?;
     let near = ((margin - &d)?.exp()? * apart)?.sum_keepdim(D::Minus1)?;
-    let ones = Tensor::ones((1, n), z.dtype(), &Device::Cpu)?;
+    let ones = Tensor::ones((1, n), z.dtype(), z.device())?;
     let near = near.matmul(&ones)?;
     let both = (&near + near.t()?)?.log()?;
     (pick(&(both + d)?, &pairs)?.relu()?.sqr()?.mean_all())? * 0.5

@@ -10,7 +10,7 @@ pub mod learned;
 pub mod margin;
 pub mod softmax;
 
-use candle_core::{D, Device, Result, Tensor};
+use candle_core::{D, Result, Tensor};
 use margin::Negatives;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -132,7 +132,7 @@ fn mates(labels: &[u32]) -> impl Iterator<Item = (usize, usize)> + '_ {
 /// A constant `[n, n]`, of the kind of numbers that `like` has.
 fn square(like: &Tensor, n: usize, value: impl Fn(usize, usize) -> f32) -> Result<Tensor> {
     let values: Vec<f32> = (0..n * n).map(|at| value(at / n, at % n)).collect();
-    Tensor::from_vec(values, (n, n), &Device::Cpu)?.to_dtype(like.dtype())
+    Tensor::from_vec(values, (n, n), like.device())?.to_dtype(like.dtype())
 }
 
 /// The elements of `x` `[n, n]` at these places, as a vector.
@@ -140,7 +140,7 @@ fn pick(x: &Tensor, places: &[(usize, usize)]) -> Result<Tensor> {
     let n = x.dim(0)?;
     let flat = |(i, j): &(usize, usize)| u32::try_from(i * n + j).map_err(candle_core::Error::wrap);
     let at = places.iter().map(flat).collect::<Result<Vec<u32>>>()?;
-    let at = Tensor::from_vec(at, places.len(), &Device::Cpu)?;
+    let at = Tensor::from_vec(at, places.len(), x.device())?;
     x.flatten_all()?.index_select(&at, 0)
 }
 

@@ -1,7 +1,7 @@
 //! Losses that are the cross-entropy of picking what belongs together out of everything.
 
 use super::{mates, pick, share, square};
-use candle_core::{D, Device, Result, Tensor};
+use candle_core::{D, Result, Tensor};
 
 /// `z·z / t`, shifted by a constant: no cosine exceeds 1, so that no exponential overflows.
 pub(super) fn logits(a: &Tensor, b: &Tensor, temperature: f64) -> Result<Tensor> {
@@ -73,7 +73,7 @@ pub fn prototypical(z: &Tensor, labels: &[u32], temperature: f64) -> Result<Tens
             cells.collect::<Vec<f32>>()
         };
         let values: Vec<f32> = labels.iter().flat_map(row).collect();
-        Tensor::from_vec(values, (labels.len(), classes.len()), &Device::Cpu)?.to_dtype(z.dtype())
+        Tensor::from_vec(values, (labels.len(), classes.len()), z.device())?.to_dtype(z.dtype())
     };
     let means = table(&|own, size| if own { share(size) } else { 0.0 })?;
     let means = means.t()?.matmul(z)?;
