@@ -7,7 +7,7 @@
 use super::Options;
 use super::graph::{Graph, Layer, NONE};
 use super::options::MAX_M;
-use super::walk;
+use super::walk::{self, Exact};
 use crate::domain::Metric;
 use crate::simd::{self, AlignedRows};
 use hnsw_rs::prelude::{Distance, Hnsw};
@@ -124,7 +124,12 @@ fn mend(graph: &mut Graph, options: &Options, rows: &AlignedRows) {
             continue;
         }
         let query = rows.padded(lost as usize);
-        let near = walk::nearest(graph, options, rows, query, MEND_EF);
+        let exact = Exact {
+            options,
+            rows,
+            query,
+        };
+        let near = walk::nearest(graph, &exact, MEND_EF);
         // Everything found was reached, and so are those they lead to.
         let free = near.iter().find(|(_, node)| graph.link(*node, lost));
         if free.is_none() {

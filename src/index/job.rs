@@ -110,7 +110,7 @@ impl<T: Clone> Job<T> {
                 None
             }
         };
-        part.sealed = Some((id, graph));
+        part.seal(id, graph, &options);
         Some(Built {
             id,
             part,

@@ -80,6 +80,6 @@ fn segment<T: Clone>(
     for place in places {
         used[place] = true;
     }
-    part.sealed = Some((id, graph));
+    part.seal(id, graph, options);
     Ok(part)
 }

@@ -11,11 +11,13 @@
 //! had not died. Rows are never changed; a death is one atomic store. The walk is best-first
 //! search of Malkov and Yashunin 2016 (HNSW), algorithm 2, with a bounded sorted pool.
 //!
-//! Left for later, with a place of its own: quantised rows beside the exact ones (in `part`),
-//! filters within the walk (in `walk`).
+//! It goes by rows of a byte a number (`codes`); the best are compared again, exactly.
+//!
+//! Left for later, with a place of its own: filters within the walk (in `walk`).
 
 mod build;
 mod codec;
+mod codes;
 mod graph;
 mod job;
 mod load;

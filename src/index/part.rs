@@ -1,7 +1,8 @@
 //! Rows that belong together: immutable, but for the moment of each one's death.
 
-use super::Row;
+use super::codes::Codes;
 use super::graph::Graph;
+use super::{Options, Row};
 use crate::simd::AlignedRows;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,6 +21,8 @@ pub(super) struct Part<T> {
     dead: AtomicU64,
     /// A sealed part's number, and its graph unless it is small.
     pub(super) sealed: Option<(u64, Option<Graph>)>,
+    /// Beside a graph, to walk it by.
+    codes: Option<Codes>,
 }
 
 impl<T> Part<T> {
@@ -31,6 +34,7 @@ impl<T> Part<T> {
             died: Vec::with_capacity(capacity),
             dead: AtomicU64::new(0),
             sealed: None,
+            codes: None,
         }
     }
 
@@ -63,6 +67,24 @@ impl<T> Part<T> {
 
     pub(super) fn live(&self) -> usize {
         self.len() - self.dead()
+    }
+
+    /// Gives all rows there are a number and a graph, unless they are few.
+    pub(super) fn seal(&mut self, id: u64, graph: Option<Graph>, options: &Options) {
+        self.codes = graph
+            .as_ref()
+            .and_then(|_| Codes::of(options.metric, &self.rows));
+        self.sealed = Some((id, graph));
+    }
+
+    pub(super) fn codes(&self) -> Option<&Codes> {
+        self.codes.as_ref()
+    }
+
+    /// Memory of vectors, codes and graph, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        let codes = self.codes().map_or(0, Codes::bytes);
+        self.rows.bytes() + codes + self.graph().map_or(0, Graph::bytes)
     }
 
     pub(super) fn graph(&self) -> Option<&Graph> {

@@ -1,8 +1,9 @@
 //! What a reader sees: one state of the index, and the search over it.
 
+use super::graph::Graph;
 use super::options::Options;
 use super::part::Part;
-use super::walk;
+use super::walk::{self, Exact, Keys};
 use crate::domain::Embedding;
 use crate::simd::AlignedRows;
 use std::collections::HashMap;
@@ -14,6 +15,8 @@ const DEFAULT_EF: usize = 96;
 const FILTER_FACTOR: usize = 4;
 /// A walk that ended among equals goes on with so many times more candidates.
 const TIE_FACTOR: usize = 8;
+/// Of what a walk by codes found, at least so many are compared again, exactly.
+const COMPARED_AGAIN: usize = 40;
 
 /// One state: parts, and the sequence number up to which their rows count.
 #[derive(Debug)]
@@ -238,7 +241,7 @@ impl<T: Clone> Snapshot<T> {
         for part in &self.0.parts {
             stats.live += part.live();
             stats.dead += part.dead();
-            stats.bytes += part.rows.bytes() + part.graph().map_or(0, super::graph::Graph::bytes);
+            stats.bytes += part.bytes();
             if part.sealed.is_some() {
                 stats.segments += 1;
                 stats.sealed_rows += part.len();
@@ -324,8 +327,8 @@ impl<'s, T> Search<'s, '_, T> {
         let mut ef = (self.query.ef() * factor * rows).div_ceil(live);
         let View { options, .. } = self.view;
         while !self.query.exact && ef.saturating_mul(options.m) <= rows {
-            let found = walk::nearest(graph, options, &self.part.rows, self.vector, ef);
-            let edge = found.last().filter(|_| found.len() == ef);
+            let (found, all) = self.found(graph, ef);
+            let edge = found.last().filter(|_| !all);
             let edge = edge.map_or(f32::INFINITY, |(key, _)| options.distance(*key));
             let counted = self.nearest(&found, wanted, best.bound);
             let last = counted.last().filter(|_| counted.len() >= wanted);
@@ -344,6 +347,43 @@ impl<'s, T> Search<'s, '_, T> {
             }
         }
         false
+    }
+
+    /// What a walk finds, by exact keys, nearest first; whether that is all there is.
+    fn found(&self, graph: &Graph, ef: usize) -> (Vec<(f32, u32)>, bool) {
+        let exact = Exact {
+            options: &self.view.options,
+            rows: &self.part.rows,
+            query: self.vector,
+        };
+        let codes = self.part.codes();
+        let Some(coded) = codes.and_then(|codes| codes.query(self.query.vector.as_slice())) else {
+            let found = walk::nearest(graph, &exact, ef);
+            let all = found.len() < ef;
+            return (found, all);
+        };
+        let mut found = walk::nearest(graph, &coded, ef);
+        let again = self.compared_again(found.len());
+        let all = found.len() < ef && again == found.len();
+        found.truncate(again);
+        for (_, node) in &found {
+            exact.prefetch(*node);
+        }
+        for (key, node) in &mut found {
+            *key = exact.key(*node);
+        }
+        found.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
+        (found, all)
+    }
+
+    /// How many of so many found by their codes are compared exactly.
+    fn compared_again(&self, found: usize) -> usize {
+        if self.keep.is_some() {
+            return found;
+        }
+        let (rows, live) = (self.part.len(), self.part.live().max(1));
+        let least = COMPARED_AGAIN.max(2 * self.query.k);
+        least.saturating_mul(rows).div_ceil(live).min(found)
     }
 
     /// Of the nodes found, the first that count, and those just as far as the last of them.

@@ -5,6 +5,40 @@ use super::graph::{Graph, NONE};
 use crate::simd::{self, AlignedRows};
 use std::cell::RefCell;
 
+/// How near a query nodes are: smaller is nearer.
+pub(super) trait Keys {
+    /// Of one node.
+    fn key(&self, node: u32) -> f32;
+    /// Of four.
+    fn key4(&self, nodes: [u32; 4]) -> [f32; 4];
+    /// A node's key is asked for soon.
+    fn prefetch(&self, node: u32);
+}
+
+/// Exact keys of rows.
+pub(super) struct Exact<'a> {
+    pub(super) options: &'a Options,
+    pub(super) rows: &'a AlignedRows,
+    /// Padded as rows are.
+    pub(super) query: &'a [f32],
+}
+
+impl Keys for Exact<'_> {
+    fn key(&self, node: u32) -> f32 {
+        let row = self.rows.padded(node as usize);
+        self.options.key(self.query, row)
+    }
+
+    fn key4(&self, nodes: [u32; 4]) -> [f32; 4] {
+        let rows = nodes.map(|node| self.rows.padded(node as usize));
+        self.options.key4(self.query, rows)
+    }
+
+    fn prefetch(&self, node: u32) {
+        simd::prefetch(self.rows.padded(node as usize));
+    }
+}
+
 thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
@@ -50,19 +84,13 @@ impl Scratch {
 }
 
 /// The `ef` nearest nodes that the walk finds, as keys and nodes, nearest first.
-pub(super) fn nearest(
-    graph: &Graph,
-    options: &Options,
-    rows: &AlignedRows,
-    query: &[f32],
-    ef: usize,
-) -> Vec<(f32, u32)> {
+pub(super) fn nearest(graph: &Graph, keys: &impl Keys, ef: usize) -> Vec<(f32, u32)> {
     SCRATCH.with_borrow_mut(|scratch| {
         scratch
             .seen
             .resize(graph.len().div_ceil(64).max(scratch.seen.len()), 0);
-        let start = descend(graph, options, rows, query);
-        walk(graph, options, rows, query, ef, start, scratch);
+        let start = descend(graph, keys);
+        walk(graph, keys, ef, start, scratch);
         let found = scratch
             .pool
             .iter()
@@ -77,16 +105,14 @@ pub(super) fn nearest(
 }
 
 /// Greedily down the layers to a good place to start at the bottom.
-fn descend(graph: &Graph, options: &Options, rows: &AlignedRows, query: &[f32]) -> (f32, u32) {
+fn descend(graph: &Graph, keys: &impl Keys) -> (f32, u32) {
     let mut at = graph.entry;
-    let mut best = options.key(query, rows.padded(at as usize));
+    let mut best = keys.key(at);
     for layer in graph.upper.iter().rev() {
         loop {
             let links = layer.links(at);
-            let keys = links
-                .iter()
-                .map(|l| (options.key(query, rows.padded(*l as usize)), *l));
-            match keys.min_by(|a, b| a.0.total_cmp(&b.0)) {
+            let near = links.iter().map(|link| (keys.key(*link), *link));
+            match near.min_by(|a, b| a.0.total_cmp(&b.0)) {
                 Some((key, link)) if key < best => (best, at) = (key, link),
                 _ => break,
             }
@@ -97,9 +123,7 @@ fn descend(graph: &Graph, options: &Options, rows: &AlignedRows, query: &[f32]) 
 
 fn walk(
     graph: &Graph,
-    options: &Options,
-    rows: &AlignedRows,
-    query: &[f32],
+    keys: &impl Keys,
     ef: usize,
     (key, start): (f32, u32),
     scratch: &mut Scratch,
@@ -121,22 +145,20 @@ fn walk(
                 break;
             }
             if scratch.mark(*link) {
-                simd::prefetch(rows.padded(*link as usize));
+                keys.prefetch(*link);
                 fresh.push(*link);
             }
         }
         // Back to the nearest newcomer, if it is nearer than where we stand.
         let mut back = next + 1;
-        let mut fours = fresh.chunks_exact(4);
-        for four in &mut fours {
-            let row = |i: usize| rows.padded(four[i] as usize);
-            let keys = options.key4(query, [row(0), row(1), row(2), row(3)]);
-            for (key, link) in keys.into_iter().zip(four) {
+        let (fours, rest) = fresh.as_chunks::<4>();
+        for four in fours {
+            for (key, link) in keys.key4(*four).into_iter().zip(four) {
                 back = back.min(scratch.offer(key, *link, ef));
             }
         }
-        for link in fours.remainder() {
-            let key = options.key(query, rows.padded(*link as usize));
+        for link in rest {
+            let key = keys.key(*link);
             back = back.min(scratch.offer(key, *link, ef));
         }
         scratch.fresh = fresh;

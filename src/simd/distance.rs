@@ -108,14 +108,28 @@ pub fn squared_l2_4(query: &[f32], rows: [&[f32]; 4]) -> [f32; 4] {
 /// Asks for the start of a row to be fetched into the cache.
 #[inline]
 pub fn prefetch(row: &[f32]) {
+    fetch(row.as_ptr().cast(), size_of_val(row).min(4 * LINE));
+}
+
+/// Asks for a row of codes to be fetched into the cache.
+#[inline]
+pub fn prefetch_codes(row: &[u8]) {
+    fetch(row.as_ptr(), row.len().min(16 * LINE));
+}
+
+/// Bytes of a cache line.
+const LINE: usize = 64;
+
+#[inline]
+fn fetch(from: *const u8, bytes: usize) {
     #[cfg(target_arch = "x86_64")]
-    for line in row.chunks(LANES).take(4) {
+    for at in (0..bytes).step_by(LINE) {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         // SAFETY: SSE is part of x86-64, and a prefetch of any address is harmless.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) }
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(from.wrapping_add(at).cast()) }
     }
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = row;
+    let _ = (from, bytes);
 }
 
 mod scalar {
