@@ -138,6 +138,25 @@ fn train() -> f64 {
     })
 }
 
+/// Prints a figure, and what net it is of.
+fn told(images_per_second: f64) {
+    let Plan {
+        architecture,
+        side,
+        dim,
+        widths,
+        ..
+    } = bundled().plan;
+    let fold = bundled().plan.folds();
+    println!(
+        "{}",
+        serde_json::json!({
+            "images_per_second": images_per_second,
+            "net": [architecture.to_string(), side, fold, widths, dim],
+        })
+    );
+}
+
 fn main() {
     // Cargo adds an argument of its own.
     let asked: Vec<String> = std::env::args()
@@ -148,7 +167,7 @@ fn main() {
         [] => whole(),
         ["train", n] => {
             threads(n.parse().unwrap());
-            println!("{{\"images_per_second\": {}}}", train());
+            told(train());
         }
         ["infer", batch] => {
             threads(1);
@@ -157,7 +176,7 @@ fn main() {
             let images = (0..batch).map(|n| encoder.prepare(&drawing(n)).unwrap());
             let images: Vec<Prepared> = images.collect();
             let rate = rate(images.len(), || drop(encoder.embed(&images).unwrap()));
-            println!("{{\"images_per_second\": {rate}}}");
+            told(rate);
         }
         _ => panic!("train THREADS, infer BATCH or nothing is expected, not {asked:?}"),
     }

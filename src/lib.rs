@@ -21,6 +21,7 @@ pub mod encoder;
 pub mod engine;
 pub mod grpc;
 pub mod index;
+mod lock;
 #[allow(unsafe_code, reason = "the room for it")]
 pub mod simd;
 pub mod store;

@@ -237,6 +237,7 @@ fn on_omniglot_the_promise_is_kept() {
     classes.iter_mut().for_each(|c| c.vectors.truncate(8));
     let targets = Targets {
         far: 0.01,
+        // As small a rate as half of these classes are enough for.
         fpir: Some(0.12),
         ..Targets::default()
     };

@@ -2,9 +2,9 @@
 
     python3 benches/peers/encoder.py
 
-The net is the bundled one: 48 x 48 grey, 3 x 3 space to depth, six 3 x 3 convolutions (64, 64, 96, 96,
-128, 128) with batch norm and ReLU, 2 x 2 max pooling after every second, a linear layer to 64,
-unit length. Training: SupCon, AdamW, batch 256, two threads. Inference: one thread.
+The net is the bundled one: 48 x 48 grey, 3 x 3 space to depth, six 3 x 3 convolutions (64, 64,
+96, 96, 128, 128) with batch norm and ReLU, 2 x 2 max pooling after every second, a linear layer
+to 64, unit length. Training: SupCon, AdamW, batch 256, two threads. Inference: one thread.
 
 Contestants take turns, and what is told is the median of the rounds' ratios with the least
 and the greatest: whatever else the machine does, it does to both.
@@ -26,7 +26,8 @@ PACKAGES = ["torch==2.4.1", "numpy<2.3", "onnxruntime", "onnx"]
 ROUNDS = 7
 THREADS = 2
 BATCH = 256
-SIDE, FOLD = 48, 3
+SIDE, FOLD, WIDTHS, DIM = 48, 3, [64, 96, 128], 64
+NET = ["s2d-s", SIDE, FOLD, WIDTHS, DIM]
 SECONDS = 1.0
 
 
@@ -76,20 +77,22 @@ def rate(images, work):
 def ours(*arguments):
     command = ["cargo", "bench", "--quiet", "--bench", "encoder", "--", *map(str, arguments)]
     done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
-    return json.loads(done.stdout.strip().splitlines()[-1])["images_per_second"]
+    told = json.loads(done.stdout.strip().splitlines()[-1])
+    assert told["net"] == NET, f"bundled is {told['net']}, the peers' net {NET}"
+    return told["images_per_second"]
 
 
 def net():
     from torch import nn
 
     layers, channels = [nn.PixelUnshuffle(FOLD)], FOLD * FOLD
-    for width in (64, 96, 128):
+    for width in WIDTHS:
         for _ in range(2):
             convolution = nn.Conv2d(channels, width, 3, padding=1, bias=False)
             layers += [convolution, nn.BatchNorm2d(width), nn.ReLU()]
             channels = width
         layers.append(nn.MaxPool2d(2))
-    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(128 * 2 * 2, 64))
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(WIDTHS[-1] * (SIDE // FOLD // 8) ** 2, DIM))
 
 
 def training():

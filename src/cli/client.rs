@@ -228,3 +228,27 @@ impl From<Status> for CliError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_list_is_asked_for_page_by_page_and_an_error_ends_it() {
+        let mut asked = Vec::new();
+        let ask = async |token: String| {
+            asked.push(token);
+            let next = ["b", "c", ""][asked.len() - 1];
+            Ok((vec![asked.len(); 2], next.to_owned()))
+        };
+        let all = pages(ask).await.unwrap();
+        assert_eq!(all, [1, 1, 2, 2, 3, 3]);
+        assert_eq!(asked, ["", "b", "c"]);
+
+        let ask = async |token: String| match token.as_str() {
+            "" => Ok((vec![1], "b".to_owned())),
+            _ => Err(Status::not_found("gone")),
+        };
+        assert!(pages(ask).await.is_err());
+    }
+}

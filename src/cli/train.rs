@@ -53,8 +53,8 @@ pub struct Args {
     /// same command goes on from its checkpoint
     #[arg(long, value_name = "N")]
     minutes: Option<f64>,
-    /// How often to see as many images as there are instead: the same weights on every run; 0
-    /// writes the untrained tower
+    /// How often to see as many images as there are instead: on the CPU, the same weights on
+    /// every run; 0 writes the untrained tower
     #[arg(long, value_name = "N", conflicts_with = "minutes")]
     epochs: Option<f64>,
     /// Steps to take instead
@@ -162,7 +162,7 @@ pub fn run(args: &Args, out: &Output) -> Result<(), CliError> {
     if let Some(threads) = args.threads {
         options.threads = threads;
     }
-    options.compute = args.device;
+    options.device = args.device;
     options.recipe = recipe(args, backbone, out)?;
     options.measure.clone_from(&args.measure);
     options.held_out = args.held_out;
@@ -277,6 +277,9 @@ fn command(args: &Args, options: &TrainOptions) -> String {
         _ => option("--minutes", options.minutes.to_string()),
     }
     option("--seed", args.seed().to_string());
+    if args.device != Compute::Cpu {
+        option("--device", args.device.to_string());
+    }
     if let Some(backbone) = &args.backbone {
         option("--backbone", backbone.display().to_string());
     }

@@ -17,7 +17,7 @@ pub struct GivenVector {
 }
 
 /// An image that a client brings.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct GivenImage {
     /// The encoded image.
     pub bytes: Bytes,

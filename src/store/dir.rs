@@ -11,7 +11,8 @@
 //! ```
 
 use super::Error;
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use crate::lock::Locked;
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::path::{Path, PathBuf};
 
 const FORMAT: &str = "twindex store 1\n";
@@ -20,15 +21,7 @@ const FORMAT: &str = "twindex store 1\n";
 #[derive(Debug)]
 pub(crate) struct Dir {
     path: PathBuf,
-    lock: File,
-}
-
-impl Drop for Dir {
-    fn drop(&mut self) {
-        // Closing would not do where a child process is just being started: until it runs its
-        // program, it has the file open as well. What cannot be unlocked is so in a moment.
-        let _ = self.lock.unlock();
-    }
+    _lock: Locked,
 }
 
 impl Dir {
@@ -38,7 +31,7 @@ impl Dir {
         let lock = lock(path)?;
         let dir = Self {
             path: path.to_owned(),
-            lock,
+            _lock: lock,
         };
         check_format(&path.join("FORMAT"))?;
         make(&dir.db())?;
@@ -144,7 +137,7 @@ pub(super) fn make(path: &Path) -> Result<(), Error> {
         .map_err(Error::io(format!("create {}", path.display())))
 }
 
-fn lock(dir: &Path) -> Result<File, Error> {
+fn lock(dir: &Path) -> Result<Locked, Error> {
     let path = dir.join("LOCK");
     let io = || Error::io(format!("lock {}", path.display()));
     let file = OpenOptions::new()
@@ -153,11 +146,8 @@ fn lock(dir: &Path) -> Result<File, Error> {
         .truncate(false)
         .open(&path)
         .map_err(io())?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(Error::Locked(dir.display().to_string())),
-        Err(TryLockError::Error(source)) => Err(io()(source)),
-    }
+    let held = Locked::take(file).map_err(io())?;
+    held.ok_or_else(|| Error::Locked(dir.display().to_string()))
 }
 
 fn check_format(path: &Path) -> Result<(), Error> {

@@ -8,8 +8,9 @@
 use super::TrainError;
 use super::corpus::{Drawing, SCALE};
 use crate::encoder::Plan;
+use crate::lock::Locked;
 use std::collections::{HashMap, HashSet};
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::OpenOptions;
 use std::io::{BufReader, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use xxhash_rust::xxh3::xxh3_64;
@@ -26,20 +27,8 @@ pub(super) type Hash = [u8; HASH];
 #[derive(Debug)]
 pub(super) struct Cache {
     path: PathBuf,
-    file: Held,
+    file: Locked,
     features: HashMap<Hash, Drawing>,
-}
-
-/// A file locked by this process.
-#[derive(Debug)]
-struct Held(File);
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        // Closing would not do where a child process is just being started: until it runs its
-        // program, it has the file open as well. What cannot be unlocked is so in a moment.
-        let _ = self.0.unlock();
-    }
 }
 
 impl Cache {
@@ -52,13 +41,9 @@ impl Cache {
         };
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
-        let mut held = Held(options.open(path).map_err(io)?);
+        let held = Locked::take(options.open(path).map_err(io)?).map_err(io)?;
+        let mut held = held.ok_or_else(|| refuse("another training has it"))?;
         let file = &mut held.0;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(refuse("another training has it")),
-            Err(TryLockError::Error(e)) => return Err(io(e)),
-        }
         let mut reader = BufReader::new(&*file);
         let (header, mut found) = (header(plan), Vec::new());
         let read = reader.by_ref().take(HEADER as u64).read_to_end(&mut found);

@@ -12,8 +12,7 @@ pub enum Compute {
     /// The CPU, by kernels of our own: the same weights, bit for bit, from the same seed.
     #[default]
     Cpu,
-    /// The first Nvidia GPU: the order of its sums, and so the last digits, differ from run to
-    /// run.
+    /// The first Nvidia GPU: the last digits differ from the CPU's, and may from run to run.
     Cuda,
     /// The first Apple GPU; likewise.
     Metal,
@@ -33,25 +32,45 @@ impl Compute {
         }
     }
 
+    /// Checks that the program is built for it.
+    ///
+    /// # Errors
+    /// It is not.
+    pub fn check(self) -> Result<(), TrainError> {
+        let built = match self {
+            Self::Cpu => true,
+            Self::Cuda => cfg!(feature = "cuda"),
+            Self::Metal => cfg!(feature = "metal"),
+        };
+        let why = || format!("this program is built without it (cargo feature `{self}`)");
+        if built {
+            Ok(())
+        } else {
+            Err(self.refuse(why()))
+        }
+    }
+
     /// Takes hold of it.
     ///
     /// # Errors
     /// The program is built without it, or the machine has none.
     pub fn device(self) -> Result<Device, TrainError> {
-        let (built, device) = match self {
-            Self::Cpu => return Ok(Device::Cpu),
-            Self::Cuda => (cfg!(feature = "cuda"), Device::new_cuda(0)),
-            Self::Metal => (cfg!(feature = "metal"), Device::new_metal(0)),
+        self.check()?;
+        let device = match self {
+            Self::Cpu => Ok(Device::Cpu),
+            // One stream for all threads: those of a thread each do not wait for one another.
+            Self::Cuda => Device::new_cuda_with_stream(0),
+            Self::Metal => Device::new_metal(0),
         };
-        device.map_err(|e| TrainError::Option {
+        device.map_err(|e| self.refuse(format!("there is none: {e}")))
+    }
+
+    fn refuse(self, allowed: String) -> TrainError {
+        TrainError::Option {
             field: "device",
             was: self.to_string(),
-            allowed: if built {
-                format!("there is none: {e}")
-            } else {
-                format!("this program is built without it (cargo feature `{self}`)")
-            },
-        })
+            allowed,
+        }
     }
 }
 

@@ -5,7 +5,7 @@
 //!   from; all of it follows from a seed and the number of the step.
 //! - `features`, `cache`: what a backbone extracts, for a head to learn from.
 //! - `init`, `block`, `buffers`, `pooling`, `stack`, `net`, `loss`, `learner`, `optim`: how it
-//!   learns.
+//!   learns; `compute`, `ops`: the same on a GPU.
 //! - `dataset`, `glyphs`: folders of labelled images, and an alphabet that draws itself.
 //! - `compared`: labelled vectors to comparisons of known truth, for calibration.
 //! - `evaluate`: figures on data that the encoder has not seen.
@@ -34,7 +34,7 @@ pub mod loss;
 pub mod net;
 mod objective;
 pub mod oneshot;
-pub mod ops;
+mod ops;
 pub mod optim;
 mod options;
 mod pixels;

@@ -28,8 +28,8 @@ pub struct TrainOptions {
     pub seed: u64,
     /// Threads of the training; one more makes the batches. By default one a core.
     pub threads: usize,
-    /// What computes.
-    pub compute: Compute,
+    /// What computes. The same weights on every run are promised of the CPU only.
+    pub device: Compute,
     /// How to train for what kind of pictures.
     pub recipe: Recipe,
     /// A weights file to go on from; its plan holds, not the recipe's.
@@ -71,7 +71,7 @@ impl TrainOptions {
             seed: 7,
             threads: std::thread::available_parallelism().map_or(1, usize::from),
             epochs: None,
-            compute: Compute::default(),
+            device: Compute::default(),
             recipe: Recipe::default(),
             start: None,
             held_out: 0.0,
@@ -150,7 +150,7 @@ impl TrainOptions {
             let was = self.held_out.to_string();
             return refuse("held_out", was, "0 to 0.5 is allowed");
         }
-        self.compute.device()?;
+        self.device.check()?;
         self.recipe.check()
     }
 

@@ -2,6 +2,7 @@
 
 use super::batches::{AHEAD, Batch, Batches};
 use super::checkpoint::{self, Kept, Position};
+use super::compute::Compute;
 use super::corpus::Corpus;
 use super::learner::Learner;
 use super::optim::Optimiser;
@@ -76,13 +77,17 @@ impl<'a> Run<'a> {
             options.held_out,
             options.patience,
         );
+        let training = match options.device {
+            Compute::Cpu => training,
+            gpu => format!("{training}, on {gpu}"),
+        };
         let classes = learnt.classes.len() * recipe.turns();
         let learner = Learner::new(
             recipe,
             &initial,
             classes,
             options.seed,
-            &options.compute.device()?,
+            &options.device.device()?,
         )?;
         let optimiser = Optimiser::new(recipe.optimiser, recipe.clip, learner.parameters());
         let mut run = Self {

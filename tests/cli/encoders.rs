@@ -20,6 +20,14 @@ fn encoders_are_trained_and_measured() {
     );
     let nowhere = ["train", "--data", "/nowhere", "--out", model];
     assert_eq!(code(&nowhere), 5);
+    let on = |device| ["train", "--data", &data, "--out", model, "--device", device];
+    assert_eq!(code(&on("tpu")), 2);
+    for (device, built) in [
+        ("cuda", cfg!(feature = "cuda")),
+        ("metal", cfg!(feature = "metal")),
+    ] {
+        assert!(built || code(&on(device)) == 5, "{device}");
+    }
     let nway = |more: &[&str]| {
         json(&[&["eval", "nway", "--data", &data, "--trials", "200"], more].concat())
     };
