@@ -5,8 +5,10 @@
 //! takes any, and `m` is at most 128. What panics all the same is caught by the caller.
 
 use super::Options;
+use super::codes::Codes;
 use super::graph::{Graph, Layer, NONE};
 use super::options::MAX_M;
+use super::refine::Refine;
 use super::walk::{self, Exact};
 use crate::domain::Metric;
 use crate::simd::{self, AlignedRows};
@@ -21,7 +23,7 @@ const LAYERS: usize = 16;
 const MEND_EF: usize = 128;
 
 /// How far apart padded rows are, never below zero, as `hnsw_rs` asks.
-struct Apart {
+pub(super) struct Apart {
     /// For inner products, the largest of a row with itself: none is above it. Links by the
     /// product itself (Morozov and Babenko 2018, ip-NSW) keep their recall whatever the rows'
     /// lengths; those by Euclidean distance, once all are lifted to one length, do not.
@@ -52,12 +54,13 @@ impl Distance<f32> for Apart {
 pub(super) fn build(
     options: &Options,
     rows: &AlignedRows,
+    codes: Option<&Codes>,
     cancel: &AtomicBool,
     progress: &(dyn Fn(usize) + Sync),
 ) -> Option<Graph> {
     let m = options.m.clamp(2, MAX_M);
-    let apart = Apart::new(options.metric, rows);
-    let hnsw = Hnsw::<f32, Apart>::new(m, rows.len(), LAYERS, options.ef_construction, apart);
+    let apart = || Apart::new(options.metric, rows);
+    let hnsw = Hnsw::<f32, Apart>::new(m, rows.len(), LAYERS, options.ef_construction, apart());
     for row in 0..rows.len() {
         if row % STEP == 0 {
             if cancel.load(Ordering::Relaxed) {
@@ -68,6 +71,13 @@ pub(super) fn build(
         hnsw.insert_slice((rows.padded(row), row));
     }
     let mut graph = export(&hnsw, rows.len(), 2 * m);
+    let refine = Refine {
+        options,
+        rows,
+        codes,
+        apart: &apart(),
+    };
+    graph.bottom = refine.run(&graph, cancel)?;
     mend(&mut graph, options, rows);
     progress(rows.len());
     Some(graph)
@@ -129,8 +139,9 @@ fn mend(graph: &mut Graph, options: &Options, rows: &AlignedRows) {
             rows,
             query,
         };
-        let near = walk::nearest(graph, &exact, MEND_EF);
+        // From the entry on, as reached nodes are: the layers above may lead to one that is not.
         // Everything found was reached, and so are those they lead to.
+        let near = walk::around(graph, &exact, graph.entry, MEND_EF);
         let free = near.iter().find(|(_, node)| graph.link(*node, lost));
         if free.is_none() {
             let host = near.first().map_or(graph.entry, |(_, node)| *node);
@@ -175,11 +186,11 @@ mod tests {
             };
             rows.push(&[x, f32::from(row % 2) * f32::from(row) * 1e-3, 0.0]);
         }
-        let graph = build(&options, &rows, &AtomicBool::new(false), &|_| {}).unwrap();
+        let graph = build(&options, &rows, None, &AtomicBool::new(false), &|_| {}).unwrap();
         assert!(graph.is_sound(3_000));
         let mut reached = vec![false; 3_000];
         spread(&graph, graph.entry, &mut reached);
         assert!(reached.iter().all(|r| *r));
-        assert!(build(&options, &rows, &AtomicBool::new(true), &|_| {}).is_none());
+        assert!(build(&options, &rows, None, &AtomicBool::new(true), &|_| {}).is_none());
     }
 }

@@ -96,9 +96,10 @@ impl<T: Clone> Job<T> {
         let graph = if part.len() < options.graph_at {
             None
         } else {
+            part.encode(&options);
             // A panic in the library costs the graph, not the rows: they are scanned.
             let built = catch_unwind(AssertUnwindSafe(|| {
-                build::build(&options, &part.rows, cancel, progress)
+                build::build(&options, &part.rows, part.codes(), cancel, progress)
             }));
             if let Ok(graph) = built {
                 Some(graph?)
@@ -110,7 +111,7 @@ impl<T: Clone> Job<T> {
                 None
             }
         };
-        part.seal(id, graph, &options);
+        part.sealed = Some((id, graph));
         Some(Built {
             id,
             part,

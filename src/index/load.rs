@@ -80,6 +80,9 @@ fn segment<T: Clone>(
     for place in places {
         used[place] = true;
     }
-    part.seal(id, graph, options);
+    if graph.is_some() {
+        part.encode(options);
+    }
+    part.sealed = Some((id, graph));
     Ok(part)
 }

@@ -23,6 +23,7 @@ mod job;
 mod load;
 mod options;
 mod part;
+mod refine;
 mod snapshot;
 mod walk;
 

@@ -69,12 +69,9 @@ impl<T> Part<T> {
         self.len() - self.dead()
     }
 
-    /// Gives all rows there are a number and a graph, unless they are few.
-    pub(super) fn seal(&mut self, id: u64, graph: Option<Graph>, options: &Options) {
-        self.codes = graph
-            .as_ref()
-            .and_then(|_| Codes::of(options.metric, &self.rows));
-        self.sealed = Some((id, graph));
+    /// Gives the rows codes, for a graph.
+    pub(super) fn encode(&mut self, options: &Options) {
+        self.codes = Codes::of(options.metric, &self.rows);
     }
 
     pub(super) fn codes(&self) -> Option<&Codes> {

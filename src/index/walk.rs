@@ -85,11 +85,19 @@ impl Scratch {
 
 /// The `ef` nearest nodes that the walk finds, as keys and nodes, nearest first.
 pub(super) fn nearest(graph: &Graph, keys: &impl Keys, ef: usize) -> Vec<(f32, u32)> {
+    from(graph, keys, descend(graph, keys), ef)
+}
+
+/// As [`nearest`], on the bottom layer only, from a node on.
+pub(super) fn around(graph: &Graph, keys: &impl Keys, node: u32, ef: usize) -> Vec<(f32, u32)> {
+    from(graph, keys, (keys.key(node), node), ef)
+}
+
+fn from(graph: &Graph, keys: &impl Keys, start: (f32, u32), ef: usize) -> Vec<(f32, u32)> {
     SCRATCH.with_borrow_mut(|scratch| {
         scratch
             .seen
             .resize(graph.len().div_ceil(64).max(scratch.seen.len()), 0);
-        let start = descend(graph, keys);
         walk(graph, keys, ef, start, scratch);
         let found = scratch
             .pool
