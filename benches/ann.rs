@@ -6,8 +6,9 @@
 //!
 //! Each folder in DIR is a set: `base.f32` and `query.f32` (little-endian, row after row),
 //! `truth.i32` (the ten nearest rows of each query, exactly) and `meta.json` (`n`, `dim`,
-//! `queries`, `metric`: `l2`, or `ip` of unit vectors). One thread, one query at a time, the best
-//! of three rounds. `--out` adds a line of JSON for each setting.
+//! `queries`, `metric`: `l2`, or `ip` of unit vectors). One thread asks one query at a time, the
+//! best of three rounds: for a recall, as users do, and by walks that keep so many candidates.
+//! `--out` adds a line of JSON for each setting.
 #![allow(
     clippy::pedantic,
     clippy::unwrap_used,
@@ -22,7 +23,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
-use twindex::domain::{Embedding, Metric};
+use twindex::domain::{Embedding, Metric, Recall};
 use twindex::index::{Index, Options, Query, Row};
 
 #[global_allocator]
@@ -30,9 +31,35 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const K: usize = 10;
 const ROUNDS: usize = 3;
-const EF: [usize; 13] = [10, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 1024];
+const TARGETS: [f32; 9] = [0.8, 0.9, 0.95, 0.97, 0.98, 0.99, 0.995, 0.998, 0.999];
+const EF: [usize; 11] = [10, 16, 24, 32, 48, 64, 96, 128, 192, 256, 512];
 /// Rows applied at once.
 const STEP: usize = 10_000;
+
+/// How queries are asked.
+#[derive(Clone, Copy, PartialEq)]
+enum How {
+    Exact,
+    Recall(f32),
+    Walk(usize),
+}
+
+impl How {
+    fn recall(self) -> Recall {
+        match self {
+            Self::Recall(recall) => Recall::new("recall", recall).unwrap(),
+            _ => Recall::ALL,
+        }
+    }
+}
+
+/// Seconds of CPU that the process has taken, where the system tells.
+fn cpu_seconds() -> f64 {
+    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let after = stat.rsplit(')').next().unwrap_or_default();
+    let ticks = after.split_whitespace().skip(11).take(2);
+    ticks.filter_map(|t| t.parse::<f64>().ok()).sum::<f64>() / 100.0
+}
 
 struct Set {
     name: String,
@@ -95,17 +122,23 @@ impl Set {
     }
 
     /// Queries a second and recall of a setting.
-    fn measure(&self, index: &Index<()>, ef: Option<usize>) -> (f64, f64) {
+    fn measure(&self, index: &Index<()>, how: How) -> (f64, f64) {
         let snapshot = index.snapshot();
         let (mut rate, mut found) = (0.0_f64, 0);
-        for _ in 0..ROUNDS {
+        let rounds = if how == How::Exact { 1 } else { ROUNDS };
+        for _ in 0..rounds {
             let begun = Instant::now();
             let answers = self.queries.iter().map(|vector| {
                 let query = Query {
                     vector,
                     k: K,
-                    ef,
-                    exact: ef.is_none(),
+                    recall: how.recall(),
+                    ef: if let How::Walk(ef) = how {
+                        Some(ef)
+                    } else {
+                        None
+                    },
+                    exact: how == How::Exact,
                     max_distance: None,
                 };
                 snapshot.search(&query, None)
@@ -123,39 +156,56 @@ impl Set {
 
 fn run(set: &Set, out: &mut Option<File>) {
     println!(
-        "{}: {} rows x {}, {:?}, {} queries, k {K}, kernels {}",
+        "{}: {} rows x {}, {:?}, {} queries, k {K}, kernels {} and {}",
         set.name,
         set.base.len(),
         set.dim,
         set.metric,
         set.queries.len(),
-        twindex::simd::kernel_name()
+        twindex::simd::kernel_name(),
+        twindex::simd::table_kernel_name()
     );
-    let mut tell = |what: &str, ef: Option<usize>, (rate, recall): (f64, f64)| {
-        println!("  {what:<12} {rate:>9.0} queries/s  recall@{K} {recall:.4}");
+    let mut line = |line: Value| {
         if let Some(out) = out {
-            let line = json!({
-                "set": set.name, "name": "twindex", "ef": ef, "qps": rate, "recall": recall,
-            });
             writeln!(out, "{line}").unwrap();
         }
     };
     let index = set.index();
-    tell("exact", None, set.measure(&index, None));
-    let begun = Instant::now();
+    let tell = |index: &Index<()>, how: How| {
+        let (rate, recall) = set.measure(index, how);
+        let (what, ef, target) = match how {
+            How::Exact => ("exact".into(), None, None),
+            How::Recall(target) => (format!("recall {target}"), None, Some(target)),
+            How::Walk(ef) => (format!("ef {ef}"), Some(ef), None),
+        };
+        println!("  {what:<12} {rate:>9.0} queries/s  recall@{K} {recall:.4}");
+        json!({
+            "set": set.name, "name": "twindex", "setting": what, "ef": ef,
+            "recall_target": target, "qps": rate, "recall": recall,
+        })
+    };
+    line(tell(&index, How::Exact));
+    let (begun, cpu) = (Instant::now(), cpu_seconds());
     let job = index.seal_job().unwrap();
     let built = job.build(1, &AtomicBool::new(false), &|_| {}).unwrap();
     index.install(built);
+    let (took, cpu) = (begun.elapsed().as_secs_f64(), cpu_seconds() - cpu);
     let stats = index.snapshot().stats();
     let raw = stats.sealed_rows * set.dim * 4;
     println!(
-        "  built in {:.1} s; {:.1} MiB, {:.2} times the raw vectors",
-        begun.elapsed().as_secs_f64(),
+        "  built in {took:.1} s, {cpu:.1} s of CPU; {:.1} MiB, {:.2} times the raw vectors",
         stats.bytes as f64 / f64::from(1 << 20),
         stats.bytes as f64 / raw as f64
     );
+    line(json!({
+        "set": set.name, "name": "twindex", "build_s": took, "build_cpu_s": cpu,
+        "bytes": stats.bytes, "raw_bytes": raw,
+    }));
+    for target in TARGETS {
+        line(tell(&index, How::Recall(target)));
+    }
     for ef in EF {
-        tell(&format!("ef {ef}"), Some(ef), set.measure(&index, Some(ef)));
+        line(tell(&index, How::Walk(ef)));
     }
 }
 

@@ -13,7 +13,7 @@ use hnsw_rs::prelude::{DistL2, Hnsw};
 use std::collections::HashSet;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
-use twindex::domain::{Embedding, Metric};
+use twindex::domain::{Embedding, Metric, Recall};
 use twindex::index::{Index, Options, Query, Row};
 
 const ROWS: u64 = 20_000;
@@ -55,6 +55,7 @@ fn main() {
             let query = Query {
                 vector,
                 k: 10,
+                recall: Recall::default(),
                 ef,
                 exact,
                 max_distance: None,

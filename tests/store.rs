@@ -94,6 +94,7 @@ fn collection(number: u64) -> CollectionRecord {
         ef_construction: 200,
         keep_images: true,
         views: ViewNumber::ONE,
+        recall: twindex::domain::Recall::default(),
         created_ms: 7,
     }
 }

@@ -64,6 +64,9 @@ struct Create {
     /// Embed images by the mean of so many views of them, 1 to 32, at so many times the work
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = views, conflicts_with = "dimension")]
     views: u32,
+    /// Part of the true nearest that searches find on average, 0.5 to 1
+    #[arg(long, value_name = "R", default_value_t = 0.98)]
+    recall_target: f32,
     /// Links a graph node keeps, 2 to 128
     #[arg(long, default_value_t = 16)]
     m: u32,
@@ -90,6 +93,7 @@ fn to_json(c: &pb::Collection) -> Value {
         "ef_construction": c.ef_construction,
         "keeps_images": !c.discard_images,
         "views": c.views,
+        "recall_target": c.recall_target,
     })
 }
 
@@ -148,6 +152,7 @@ pub async fn run(args: Args, out: &Output) -> Result<(), CliError> {
                 ef_construction: create.ef_construction,
                 discard_images: create.discard_images,
                 views: create.views,
+                recall_target: create.recall_target,
                 ..pb::Collection::default()
             };
             let request = pb::CreateCollectionRequest {

@@ -25,7 +25,10 @@ pub struct Args {
     /// Compare with every item
     #[arg(long)]
     exact: bool,
-    /// Candidates the walk keeps; 0 lets the server choose
+    /// Part of the true nearest to find on average, 0.5 to 1; the collection's if not given
+    #[arg(long, value_name = "R", conflicts_with_all = ["exact", "ef"])]
+    recall_target: Option<f32>,
+    /// Instead of a recall, candidates that a walk of the graph keeps
     #[arg(long, default_value_t = 0)]
     ef: u32,
     #[command(flatten)]
@@ -54,6 +57,7 @@ pub async fn run(args: Args, out: &Output) -> Result<(), CliError> {
         filter: labelled(args.label),
         min_similarity: args.min_similarity,
         exact: args.exact,
+        recall_target: args.recall_target,
         ef: args.ef,
         ..pb::SearchRequest::default()
     };

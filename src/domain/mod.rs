@@ -13,6 +13,7 @@ mod id;
 mod item;
 mod metric;
 mod payload;
+mod recall;
 mod scalars;
 mod views;
 
@@ -25,5 +26,6 @@ pub use id::{CollectionName, ItemId, Label, MAX_ID_BYTES, MAX_LABEL_BYTES, MAX_N
 pub use item::Item;
 pub use metric::Metric;
 pub use payload::{MAX_PAYLOAD_BYTES, MAX_PAYLOAD_DEPTH, Payload};
+pub use recall::Recall;
 pub use scalars::Scalars;
 pub use views::{MAX_VIEWS, ViewNumber, Views};

@@ -7,7 +7,9 @@ use super::probe::{Probe, Resolved};
 use super::search::filter_cost;
 use super::state::State;
 use super::{Engine, count};
-use crate::domain::{CollectionName, Embedding, Example, Filter, ItemId, Label, Rule, rank};
+use crate::domain::{
+    CollectionName, Embedding, Example, Filter, ItemId, Label, Recall, Rule, rank,
+};
 use crate::index::{Hit, Query};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -143,6 +145,7 @@ pub(super) fn exact(vector: &Embedding, k: usize) -> Query<'_> {
     Query {
         vector,
         k,
+        recall: Recall::ALL,
         ef: None,
         exact: true,
         max_distance: None,

@@ -4,7 +4,7 @@ use super::error::{Error, Resource};
 use super::requests::{Outcome, RequestKey};
 use super::writer::Write;
 use super::{Engine, now_ms};
-use crate::domain::{CollectionName, Invalid, MAX_DIM, Metric, ViewNumber};
+use crate::domain::{CollectionName, Invalid, MAX_DIM, Metric, Recall, ViewNumber};
 use crate::store::CollectionRecord;
 use std::ops::RangeInclusive;
 
@@ -41,6 +41,8 @@ pub struct NewCollection {
     pub keep_images: bool,
     /// Views of an image whose mean is embedded, unless a request asks for others; 0 takes 1.
     pub views: u32,
+    /// The recall of searches that ask for none; 0 takes 0.98.
+    pub recall: f32,
 }
 
 /// Counts and sizes.
@@ -137,6 +139,10 @@ impl Engine {
             )?,
             keep_images: new.keep_images,
             views,
+            recall: match new.recall {
+                0.0 => Recall::default(),
+                recall => Recall::new("recall_target", recall)?,
+            },
             created_ms: now_ms(),
         })
     }

@@ -6,7 +6,7 @@ use super::probe::{Probe, Resolved};
 use super::size::encoded_bytes;
 use super::state::{State, consistently};
 use super::{Engine, Inner, count};
-use crate::domain::{CollectionName, Filter, ItemId, Label, Payload};
+use crate::domain::{CollectionName, Filter, Invalid, ItemId, Label, Payload, Recall};
 use crate::index::{self, Query};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -28,7 +28,9 @@ pub struct Search {
     pub min_similarity: Option<f32>,
     /// Compare with every item.
     pub exact: bool,
-    /// Candidates the walk keeps; 0 takes the index's default.
+    /// The recall to aim at; the collection's if not given.
+    pub recall: Option<Recall>,
+    /// Instead, candidates that a walk keeps; 0 aims at a recall.
     pub ef: usize,
     /// Answer payloads.
     pub with_payload: bool,
@@ -74,6 +76,8 @@ impl Engine {
         let collection = self.inner.collection(collection)?;
         let k = count("k", search.k, 10, self.limits().max_k)?;
         let ef = count("ef", search.ef, 0, self.limits().max_ef)?;
+        one_way(&search)?;
+        let recall = search.recall.unwrap_or(collection.record().recall);
         let bound = collection.max_distance(search.min_similarity)?;
         let probe = self
             .resolve(&collection, "probe", search.probe.clone())
@@ -83,6 +87,7 @@ impl Engine {
             probe,
             search,
             k,
+            recall,
             ef: (ef > 0).then_some(ef),
             bound,
         };
@@ -119,11 +124,30 @@ pub(super) fn filter_cost(filter: Option<&Filter>) -> usize {
     }
 }
 
+/// Only one of exact, `ef` and a recall says how to search.
+fn one_way(search: &Search) -> Result<(), Invalid> {
+    let Some(recall) = search.recall else {
+        return Ok(());
+    };
+    let field = match (search.exact, search.ef) {
+        (true, _) => "exact",
+        (false, 0) => return Ok(()),
+        (false, _) => "ef",
+    };
+    let rule = format!("it cannot be aimed at where {field} is given");
+    Err(Invalid::new(
+        "recall_target",
+        recall.get().to_string(),
+        rule,
+    ))
+}
+
 /// A checked search.
 struct Ask {
     probe: Resolved,
     search: Search,
     k: usize,
+    recall: Recall,
     ef: Option<usize>,
     bound: Option<f32>,
 }
@@ -134,6 +158,7 @@ impl Ask {
         Query {
             vector: &self.probe.vector,
             k: self.k + usize::from(self.probe.itself.is_some()),
+            recall: self.recall,
             ef: self.ef,
             exact: self.search.exact,
             max_distance: self.bound,
@@ -155,9 +180,10 @@ impl Ask {
         };
         let filtered = filter.is_some();
         let each = filter_cost(filter.as_ref());
-        let (vector, k, ef, exact) = (
+        let (vector, k, recall, ef, exact) = (
             self.probe.vector.clone(),
             self.k,
+            self.recall,
             self.ef,
             self.search.exact,
         );
@@ -165,6 +191,7 @@ impl Ask {
             let query = Query {
                 vector: &vector,
                 k,
+                recall,
                 ef,
                 exact,
                 max_distance: None,

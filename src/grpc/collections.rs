@@ -78,6 +78,7 @@ fn new_collection(message: pb::Collection) -> Result<NewCollection, Status> {
         ef_construction: message.ef_construction,
         keep_images: !message.discard_images,
         views: message.views,
+        recall: message.recall_target,
     })
 }
 
@@ -103,6 +104,7 @@ fn to_message(record: CollectionRecord) -> pb::Collection {
         discard_images: !record.keep_images,
         create_time: Some(convert::time(record.created_ms)),
         views: record.views.into(),
+        recall_target: record.recall.get(),
     }
 }
 

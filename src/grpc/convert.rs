@@ -3,7 +3,7 @@
 use super::pb::{self, item, probe};
 use super::status;
 use super::structs::{from_struct, to_struct};
-use crate::domain::{CollectionName, Invalid, ItemId, Label, Payload, ViewNumber, Views};
+use crate::domain::{CollectionName, Invalid, ItemId, Label, Payload, Recall, ViewNumber, Views};
 use crate::engine::{
     Content, Found, GivenImage, GivenVector, Hit, NewItem, OperatingPoint, Probe, View,
 };
@@ -164,6 +164,11 @@ pub(super) fn view(message: Option<pb::ItemView>) -> Result<View, Status> {
         vector: message.vector,
         image: message.image,
     })
+}
+
+pub(super) fn recall(given: Option<f32>) -> Result<Option<Recall>, Status> {
+    let recall = given.map(|recall| Recall::new("recall_target", recall));
+    recall.transpose().map_err(|e| status::invalid(&e))
 }
 
 pub(super) fn time(ms: u64) -> Timestamp {

@@ -24,6 +24,7 @@ impl SearchService for Searches {
             filter: filter::optional(request.filter).map_err(|e| status::invalid(&e))?,
             min_similarity: request.min_similarity,
             exact: request.exact,
+            recall: convert::recall(request.recall_target)?,
             ef: request.ef as usize,
             with_payload: request.with_payload,
             with_vector: request.with_vector,

@@ -7,8 +7,10 @@
 use super::Options;
 use super::codes::Codes;
 use super::graph::{Graph, Layer, NONE};
+use super::inverted::Inverted;
 use super::options::MAX_M;
 use super::refine::Refine;
+use super::sample::{For, sample};
 use super::walk::{self, Exact};
 use crate::domain::Metric;
 use crate::simd::{self, AlignedRows};
@@ -17,6 +19,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Rows inserted between two looks at `cancel`.
 const STEP: usize = 256;
+/// Of rows in lists, one of so many is in the layers above the bottom.
+const SPARSE: usize = 16;
 /// Layers that `hnsw_rs` may use.
 const LAYERS: usize = 16;
 /// Candidates for the links of a node that nothing led to.
@@ -50,37 +54,105 @@ impl Distance<f32> for Apart {
     }
 }
 
-/// Builds a graph over `rows`; `None` if cancelled.
-pub(super) fn build(
-    options: &Options,
-    rows: &AlignedRows,
-    codes: Option<&Codes>,
-    cancel: &AtomicBool,
-    progress: &(dyn Fn(usize) + Sync),
-) -> Option<Graph> {
-    let m = options.m.clamp(2, MAX_M);
-    let apart = || Apart::new(options.metric, rows);
-    let hnsw = Hnsw::<f32, Apart>::new(m, rows.len(), LAYERS, options.ef_construction, apart());
-    for row in 0..rows.len() {
-        if row % STEP == 0 {
-            if cancel.load(Ordering::Relaxed) {
-                return None;
-            }
-            progress(row);
+/// A graph, and one to try it by.
+pub(super) struct Graphs {
+    pub(super) graph: Graph,
+    /// The same without the rows that were left out, which can be asked for as strangers can.
+    pub(super) trial: Graph,
+}
+
+/// What a graph is built from.
+pub(super) struct Build<'a> {
+    pub(super) options: &'a Options,
+    pub(super) rows: &'a AlignedRows,
+    pub(super) codes: Option<&'a Codes>,
+    pub(super) lists: Option<&'a Inverted>,
+    /// Where rows are in lists, those of the layers above the bottom; of all rows otherwise.
+    pub(super) layers: Option<&'a [u32]>,
+    /// Rows that the trial lacks, ascending.
+    pub(super) left_out: &'a [u32],
+}
+
+impl Build<'_> {
+    /// Builds a graph; `None` if cancelled.
+    ///
+    /// Where rows are in lists, `hnsw_rs` links one in [`SPARSE`] of them: what it makes are the
+    /// layers above the bottom, which hold a few rows in HNSW too; the bottom's links are chosen
+    /// among what lists hold near each row.
+    pub(super) fn run(
+        &self,
+        cancel: &AtomicBool,
+        progress: &(dyn Fn(usize) + Sync),
+    ) -> Option<Graphs> {
+        let mut graph = self.linked(cancel, progress)?;
+        if let Some(layers) = self.layers {
+            graph = raised(graph, layers, self.rows.len());
         }
-        hnsw.insert_slice((rows.padded(row), row));
+        let refine = Refine {
+            options: self.options,
+            rows: self.rows,
+            codes: self.codes,
+            lists: self.lists,
+            apart: &Apart::new(self.options.metric, self.rows),
+        };
+        let kept = refine.kept(&graph, cancel)?;
+        let left_out = |node: u32| self.left_out.binary_search(&node).is_ok();
+        let mut trial = graph.clone();
+        trial.bottom = refine.joined(graph.stride, &kept, left_out);
+        mend(&mut trial, self.options, self.rows, left_out);
+        graph.bottom = refine.joined(graph.stride, &kept, |_| false);
+        mend(&mut graph, self.options, self.rows, |_| false);
+        progress(self.rows.len());
+        Some(Graphs { graph, trial })
     }
-    let mut graph = export(&hnsw, rows.len(), 2 * m);
-    let refine = Refine {
-        options,
-        rows,
-        codes,
-        apart: &apart(),
-    };
-    graph.bottom = refine.run(&graph, cancel)?;
-    mend(&mut graph, options, rows);
-    progress(rows.len());
-    Some(graph)
+
+    /// The rows of the layers, or all, as `hnsw_rs` links them.
+    fn linked(&self, cancel: &AtomicBool, progress: &(dyn Fn(usize) + Sync)) -> Option<Graph> {
+        let (options, rows) = (self.options, self.rows);
+        let m = options.m.clamp(2, MAX_M);
+        let apart = Apart::new(options.metric, rows);
+        let nodes = self.layers.map_or(rows.len(), <[u32]>::len);
+        let row = |node: usize| self.layers.map_or(node, |layers| layers[node] as usize);
+        let hnsw = Hnsw::<f32, Apart>::new(m, nodes, LAYERS, options.ef_construction, apart);
+        for node in 0..nodes {
+            if node % STEP == 0 {
+                if cancel.load(Ordering::Relaxed) {
+                    return None;
+                }
+                progress(node);
+            }
+            hnsw.insert_slice((rows.padded(row(node)), node));
+        }
+        Some(export(&hnsw, nodes, 2 * m))
+    }
+}
+
+/// The rows that the layers above the bottom hold: some of all, and one of each list, so that no
+/// cluster, far from all others, is without.
+pub(super) fn layers(rows: usize, lists: &Inverted) -> Vec<u32> {
+    let mut layers = sample(rows, rows.div_ceil(SPARSE), For::Layers);
+    layers.extend(lists.one_of_each());
+    layers.sort_unstable();
+    layers.dedup();
+    layers
+}
+
+/// A graph of some rows as the layers above a bottom of all of them, without links yet.
+fn raised(graph: Graph, layers: &[u32], nodes: usize) -> Graph {
+    let number = |node: u32| layers[node as usize];
+    let mut raised = Graph::new(nodes, graph.stride);
+    raised.entry = number(graph.entry);
+    let nodes = 0..u32::try_from(graph.len()).unwrap_or(NONE);
+    let linked = nodes.map(|node| (node, graph.links(node).collect()));
+    raised.upper.push(Layer::of(linked.collect()));
+    raised.upper.extend(graph.upper);
+    for layer in &mut raised.upper {
+        layer
+            .nodes
+            .iter_mut()
+            .for_each(|node| *node = number(*node));
+    }
+    raised
 }
 
 fn export(hnsw: &Hnsw<'_, f32, Apart>, nodes: usize, stride: usize) -> Graph {
@@ -110,27 +182,18 @@ fn export(hnsw: &Hnsw<'_, f32, Apart>, nodes: usize, stride: usize) -> Graph {
             }
         }
     }
-    graph.upper = upper.into_iter().map(layer).collect();
+    graph.upper = upper.into_iter().map(Layer::of).collect();
     graph
-}
-
-fn layer(mut nodes: Vec<(u32, Vec<u32>)>) -> Layer {
-    nodes.sort_unstable();
-    let mut layer = Layer::default();
-    for (node, links) in nodes {
-        layer.push(node, &links);
-    }
-    layer
 }
 
 /// Makes every node reachable from the entry: `hnsw_rs` drops the farthest link of a full
 /// list, so that about 2 % of the nodes of clustered data have no way in.
-fn mend(graph: &mut Graph, options: &Options, rows: &AlignedRows) {
+fn mend(graph: &mut Graph, options: &Options, rows: &AlignedRows, left_out: impl Fn(u32) -> bool) {
     let nodes = u32::try_from(graph.len()).unwrap_or(NONE);
     let mut reached = vec![false; graph.len()];
     spread(graph, graph.entry, &mut reached);
     for lost in 0..nodes {
-        if reached[lost as usize] {
+        if reached[lost as usize] || left_out(lost) {
             continue;
         }
         let query = rows.padded(lost as usize);
@@ -186,11 +249,23 @@ mod tests {
             };
             rows.push(&[x, f32::from(row % 2) * f32::from(row) * 1e-3, 0.0]);
         }
-        let graph = build(&options, &rows, None, &AtomicBool::new(false), &|_| {}).unwrap();
-        assert!(graph.is_sound(3_000));
-        let mut reached = vec![false; 3_000];
-        spread(&graph, graph.entry, &mut reached);
-        assert!(reached.iter().all(|r| *r));
-        assert!(build(&options, &rows, None, &AtomicBool::new(true), &|_| {}).is_none());
+        let build = Build {
+            options: &options,
+            rows: &rows,
+            codes: None,
+            lists: None,
+            layers: None,
+            left_out: &[17, 2_000],
+        };
+        assert!(build.run(&AtomicBool::new(true), &|_| {}).is_none());
+        let graphs = build.run(&AtomicBool::new(false), &|_| {}).unwrap();
+        for (graph, left_out) in [(graphs.graph, &[][..]), (graphs.trial, build.left_out)] {
+            assert!(graph.is_sound(3_000));
+            let mut reached = vec![false; 3_000];
+            spread(&graph, graph.entry, &mut reached);
+            for (node, reached) in (0..).zip(reached) {
+                assert_eq!(reached, !left_out.contains(&node), "{node}");
+            }
+        }
     }
 }

@@ -1,16 +1,22 @@
-//! A byte a number beside the exact rows, for the walk: scalar quantisation (SQ8, as in Jégou et
-//! al. 2011, section II, a number at a time). Each dimension's range is cut into 255 steps, and
-//! a query into signed bytes, so that a key takes one dot product of bytes. What a walk finds by
-//! them is compared again, exactly.
+//! Four bits a number beside the exact rows, for the walk: scalar quantisation (SQ4, as in Jégou et
+//! al. 2011, section II, a number at a time). Each dimension's usual range is cut into 15 steps,
+//! and a query into signed bytes, so that a key takes one dot product of codes and bytes. What a
+//! walk finds by them is compared again, exactly.
 
 use super::walk::Keys;
 use crate::domain::Metric;
-use crate::simd::{self, AlignedRows, CODES, CodeRows};
+use crate::simd::{AlignedRows, CODE_TOP, CODES, CodeRows};
 
 /// Below so many dimensions an exact row is as short as its codes.
 const LEAST: usize = 32;
 /// Steps of a dimension's range.
-const STEPS: f32 = 255.0;
+const STEPS: f32 = CODE_TOP as f32;
+/// Standard deviations around a dimension's mean that its steps cover at most: beyond are few, and
+/// finer steps serve the many.
+const COVERED: f64 = 2.7;
+
+/// Rows whose dot products are made at once.
+const AT_ONCE: usize = 64;
 
 /// The codes of a part's rows.
 #[derive(Debug)]
@@ -30,13 +36,7 @@ impl Codes {
         if dim < LEAST || rows.is_empty() {
             return None;
         }
-        let (mut low, mut high) = (rows.row(0).to_vec(), rows.row(0).to_vec());
-        for row in 1..rows.len() {
-            for ((low, high), v) in low.iter_mut().zip(&mut high).zip(rows.row(row)) {
-                *low = low.min(*v);
-                *high = high.max(*v);
-            }
-        }
+        let (low, high) = ranges(rows);
         let ranges = || low.iter().zip(&high);
         let mut codes = Self {
             metric,
@@ -53,7 +53,7 @@ impl Codes {
                 *code = encode(*v, *low, *step);
                 length += (step * (f32::from(*code) - 0.5 * STEPS)).powi(2);
             }
-            codes.rows.push(row_codes.iter().copied());
+            codes.rows.push(&row_codes);
             if metric == Metric::Euclidean {
                 codes.lengths.push(length);
             }
@@ -108,13 +108,40 @@ impl Codes {
     }
 }
 
+/// The range that each dimension's steps cover.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    reason = "a range may be rounded"
+)]
+fn ranges(rows: &AlignedRows) -> (Vec<f32>, Vec<f32>) {
+    let (mut low, mut high) = (rows.row(0).to_vec(), rows.row(0).to_vec());
+    let mut sums = vec![(0.0_f64, 0.0_f64); rows.dim()];
+    for row in 0..rows.len() {
+        let bounds = low.iter_mut().zip(&mut high);
+        for (((low, high), (sum, squares)), v) in bounds.zip(&mut sums).zip(rows.row(row)) {
+            (*low, *high) = (low.min(*v), high.max(*v));
+            *sum += f64::from(*v);
+            *squares += f64::from(*v) * f64::from(*v);
+        }
+    }
+    let n = rows.len() as f64;
+    for ((low, high), (sum, squares)) in low.iter_mut().zip(&mut high).zip(sums) {
+        let mean = sum / n;
+        let reach = COVERED * (squares / n - mean * mean).max(0.0).sqrt();
+        *low = low.max((mean - reach) as f32);
+        *high = high.min((mean + reach) as f32);
+    }
+    (low, high)
+}
+
 fn encode(v: f32, low: f32, step: f32) -> u8 {
     if step > 0.0 {
         let steps = ((v - low) / step).round().clamp(0.0, STEPS);
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
-            reason = "within 0..=255"
+            reason = "within the steps"
         )]
         let code = steps as u8;
         code
@@ -141,19 +168,20 @@ impl Coded<'_> {
 }
 
 impl Keys for Coded<'_> {
-    fn key(&self, node: u32) -> f32 {
-        let row = self.codes.rows.padded(node as usize);
-        self.finish(simd::code_dot(&self.values, row), node)
+    fn keys(&self, nodes: &[u32], out: &mut Vec<f32>) {
+        out.clear();
+        let mut dots = [0; AT_ONCE];
+        for nodes in nodes.chunks(AT_ONCE) {
+            let dots = &mut dots[..nodes.len()];
+            self.codes.rows.dots(&self.values, nodes, dots);
+            let both = dots.iter().zip(nodes);
+            out.extend(both.map(|(dot, node)| self.finish(*dot, *node)));
+        }
     }
 
-    fn key4(&self, nodes: [u32; 4]) -> [f32; 4] {
-        let rows = nodes.map(|node| self.codes.rows.padded(node as usize));
-        let dots = simd::code_dot4(&self.values, rows);
-        [0, 1, 2, 3].map(|i| self.finish(dots[i], nodes[i]))
-    }
-
+    #[inline]
     fn prefetch(&self, node: u32) {
-        simd::prefetch_codes(self.codes.rows.padded(node as usize));
+        self.codes.rows.prefetch(node);
     }
 }
 
@@ -203,15 +231,14 @@ mod tests {
                     let exact = options.key(query.padded(0), all.padded(row));
                     let node = u32::try_from(row).unwrap();
                     #[expect(clippy::cast_precision_loss, reason = "a small number")]
-                    let most = 1e-4 * exact.abs() + 0.03 * (dim as f32).sqrt();
-                    let key = coded.key(node);
+                    let most = 1e-4 * exact.abs() + 0.3 * (dim as f32).sqrt();
+                    let mut keys = Vec::new();
+                    coded.keys(&[node], &mut keys);
+                    let key = keys[0];
                     assert!(
                         (key - exact).abs() < most,
                         "{metric:?} {dim}: {key} {exact}"
                     );
-                    let four = [0, node, 1, 2];
-                    let one_by_one = four.map(|node| coded.key(node).to_bits());
-                    assert_eq!(coded.key4(four).map(f32::to_bits), one_by_one);
                 }
             }
         }
@@ -221,9 +248,14 @@ mod tests {
     fn a_query_at_the_centre_and_rows_all_alike_have_keys() {
         let codes = Codes::of(Metric::Euclidean, &rows(40, 3, |_, _| 2.0)).unwrap();
         let coded = codes.query(&[2.0; 40]).unwrap();
-        assert_eq!(coded.key(1).to_bits(), 0.0_f32.to_bits());
+        let key = |coded: &Coded<'_>| {
+            let mut keys = Vec::new();
+            coded.keys(&[1], &mut keys);
+            keys[0]
+        };
+        assert_eq!(key(&coded).to_bits(), 0.0_f32.to_bits());
         let coded = codes.query(&[3.0; 40]).unwrap();
-        assert!((coded.key(2) - 40.0).abs() < 1e-3);
+        assert!((key(&coded) - 40.0).abs() < 1e-3);
     }
 
     #[test]

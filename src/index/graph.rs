@@ -1,5 +1,7 @@
 //! An HNSW graph laid out flat: links of fixed stride, no pointers.
 
+use crate::simd;
+
 /// No link.
 pub(super) const NONE: u32 = u32::MAX;
 
@@ -21,34 +23,54 @@ pub(super) struct Layer {
     pub(super) nodes: Vec<u32>,
     /// Where each node's links begin, and at last where all end.
     pub(super) starts: Vec<u32>,
+    /// Places among the nodes.
     pub(super) links: Vec<u32>,
 }
 
 impl Layer {
-    pub(super) fn links(&self, node: u32) -> &[u32] {
-        match self.nodes.binary_search(&node) {
-            Ok(at) => &self.links[self.starts[at] as usize..self.starts[at + 1] as usize],
-            Err(_) => &[],
+    /// Of nodes and the nodes they link to, in any order; those that are not here are left out.
+    pub(super) fn of(mut linked: Vec<(u32, Vec<u32>)>) -> Self {
+        linked.sort_unstable();
+        let mut layer = Self {
+            nodes: linked.iter().map(|(node, _)| *node).collect(),
+            starts: vec![0],
+            links: Vec::new(),
+        };
+        for (_, links) in linked {
+            let places = links.into_iter().filter_map(|node| layer.place(node));
+            let places: Vec<u32> = places.collect();
+            layer.links.extend(places);
+            let end = u32::try_from(layer.links.len()).unwrap_or(NONE);
+            layer.starts.push(end);
         }
+        layer
     }
 
-    /// Appends a node, greater than all before.
-    pub(super) fn push(&mut self, node: u32, links: &[u32]) {
-        if self.starts.is_empty() {
-            self.starts.push(0);
-        }
-        self.nodes.push(node);
-        self.links.extend_from_slice(links);
-        self.starts
-            .push(u32::try_from(self.links.len()).unwrap_or(NONE));
+    /// Where a node is.
+    pub(super) fn place(&self, node: u32) -> Option<u32> {
+        let place = self.nodes.binary_search(&node).ok()?;
+        u32::try_from(place).ok()
     }
+
+    /// The places that a place links to.
+    pub(super) fn links(&self, place: u32) -> &[u32] {
+        let place = place as usize;
+        &self.links[self.starts[place] as usize..self.starts[place + 1] as usize]
+    }
+}
+
+/// Slots without links.
+pub(super) fn unlinked(slots: usize) -> Vec<u32> {
+    let mut bottom = simd::roomy(slots);
+    bottom.resize(slots, NONE);
+    bottom
 }
 
 impl Graph {
     pub(super) fn new(nodes: usize, stride: usize) -> Self {
         Self {
             stride,
-            bottom: vec![NONE; nodes * stride],
+            bottom: unlinked(nodes * stride),
             entry: 0,
             upper: Vec::new(),
         }
@@ -103,7 +125,11 @@ impl Graph {
                     .starts
                     .last()
                     .is_some_and(|end| *end as usize == layer.links.len())
-                && layer.nodes.iter().chain(&layer.links).all(known)
+                && layer.nodes.iter().all(known)
+                && layer
+                    .links
+                    .iter()
+                    .all(|at| (*at as usize) < layer.nodes.len())
         };
         self.stride > 0
             && self.len() == nodes

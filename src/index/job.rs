@@ -1,8 +1,10 @@
 //! Work in the background: from parts to a segment, and the segment into their place.
 
-use super::graph::Graph;
+use super::build::Build;
+use super::inverted::Inverted;
 use super::part::Part;
-use super::{Options, Parts, build, codec};
+use super::plan::Plan;
+use super::{Options, Parts, build, codec, plan};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -55,7 +57,7 @@ pub struct Job<T> {
     busy: Busy,
 }
 
-impl<T: Clone> Job<T> {
+impl<T: Clone + Send + Sync> Job<T> {
     pub(super) fn new(
         options: Options,
         sources: Vec<Arc<Part<T>>>,
@@ -93,25 +95,10 @@ impl<T: Clone> Job<T> {
         let (mut part, dead) = Part::merged(options.dim, &sources);
         let (forgot, mut dropped) = (forgotten.len(), forgotten);
         dropped.extend(dead);
-        let graph = if part.len() < options.graph_at {
-            None
-        } else {
-            part.encode(&options);
-            // A panic in the library costs the graph, not the rows: they are scanned.
-            let built = catch_unwind(AssertUnwindSafe(|| {
-                build::build(&options, &part.rows, part.codes(), cancel, progress)
-            }));
-            if let Ok(graph) = built {
-                Some(graph?)
-            } else {
-                tracing::error!(
-                    segment = id,
-                    "building a graph failed: it is scanned instead"
-                );
-                None
-            }
-        };
-        part.sealed = Some((id, graph));
+        part.sealed = Some((id, None));
+        if part.len() >= options.graph_at {
+            link(&options, &mut part, cancel, progress)?;
+        }
         Some(Built {
             id,
             part,
@@ -121,6 +108,47 @@ impl<T: Clone> Job<T> {
             busy,
         })
     }
+}
+
+/// Gives a sealed part what it is searched by; `None` if cancelled.
+fn link<T: Clone + Send + Sync>(
+    options: &Options,
+    part: &mut Part<T>,
+    cancel: &AtomicBool,
+    progress: &(dyn Fn(usize) + Sync),
+) -> Option<()> {
+    part.encode(options);
+    part.file(Inverted::of(options.metric, &part.rows, cancel));
+    let layers = part
+        .inverted()
+        .map(|lists| build::layers(part.len(), lists));
+    let questions = plan::questions(part.len(), layers.as_deref().unwrap_or_default());
+    let build = Build {
+        options,
+        rows: &part.rows,
+        codes: part.codes(),
+        lists: part.inverted(),
+        layers: layers.as_deref(),
+        left_out: &questions,
+    };
+    // A panic in the library costs the graph, not the rows: they are searched without.
+    let built = catch_unwind(AssertUnwindSafe(|| build.run(cancel, progress)));
+    let graph = match built {
+        Err(_) => {
+            tracing::error!("building a graph failed: a segment is searched without");
+            None
+        }
+        Ok(graphs) => {
+            let graphs = graphs?;
+            part.lead(Some(graphs.trial));
+            Some(graphs.graph)
+        }
+    };
+    let plan = Plan::learnt(options, part, &questions);
+    // A graph that is never walked is not kept.
+    part.lead(graph.filter(|_| plan.walks()));
+    part.follow(plan);
+    (!cancel.load(Ordering::Relaxed)).then_some(())
 }
 
 /// A segment that is not part of the index yet.
@@ -172,11 +200,11 @@ impl<T: Clone> Built<T> {
         &self.dropped
     }
 
-    /// Links and sequence numbers with a checksum; vectors and tags live elsewhere.
+    /// Sequence numbers, and what the rows are searched by, with a checksum; vectors and tags live
+    /// elsewhere.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let graph: Option<&Graph> = self.part.graph();
-        codec::encode(&self.part.seqs, graph)
+        codec::encode(&self.part)
     }
 
     /// Takes the place of its sources; rows that died meanwhile are dead in it too.

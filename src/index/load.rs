@@ -64,7 +64,12 @@ fn segment<T: Clone>(
     rows: &[(u64, Embedding, Option<T>)],
     used: &mut [bool],
 ) -> Result<Part<T>, String> {
-    let (seqs, graph) = codec::decode(bytes)?;
+    let codec::Read {
+        seqs,
+        graph,
+        plan,
+        inverted,
+    } = codec::decode(options, bytes)?;
     let mut part = Part::with_capacity(options.dim, seqs.len());
     let mut places = Vec::with_capacity(seqs.len());
     for seq in seqs {
@@ -80,9 +85,11 @@ fn segment<T: Clone>(
     for place in places {
         used[place] = true;
     }
-    if graph.is_some() {
+    if graph.is_some() || inverted.is_some() {
         part.encode(options);
     }
+    part.file(inverted);
+    part.follow(plan);
     part.sealed = Some((id, graph));
     Ok(part)
 }

@@ -11,7 +11,7 @@
 //! had not died. Rows are never changed; a death is one atomic store. The walk is best-first
 //! search of Malkov and Yashunin 2016 (HNSW), algorithm 2, with a bounded sorted pool.
 //!
-//! It goes by rows of a byte a number (`codes`); the best are compared again, exactly.
+//! It goes by rows of four bits a number (`codes`); the best are compared again, exactly.
 //!
 //! Left for later, with a place of its own: filters within the walk (in `walk`).
 
@@ -19,11 +19,15 @@ mod build;
 mod codec;
 mod codes;
 mod graph;
+mod inverted;
 mod job;
 mod load;
 mod options;
 mod part;
+mod plan;
 mod refine;
+mod sample;
+mod search;
 mod snapshot;
 mod walk;
 

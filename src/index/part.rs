@@ -2,7 +2,10 @@
 
 use super::codes::Codes;
 use super::graph::Graph;
+use super::inverted::Inverted;
+use super::plan::{Plan, Way};
 use super::{Options, Row};
+use crate::domain::Recall;
 use crate::simd::AlignedRows;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,8 +24,10 @@ pub(super) struct Part<T> {
     dead: AtomicU64,
     /// A sealed part's number, and its graph unless it is small.
     pub(super) sealed: Option<(u64, Option<Graph>)>,
-    /// Beside a graph, to walk it by.
+    /// Of a sealed part that is not small, what it is searched by beside its graph.
     codes: Option<Codes>,
+    inverted: Option<Inverted>,
+    plan: Plan,
 }
 
 impl<T> Part<T> {
@@ -35,6 +40,8 @@ impl<T> Part<T> {
             dead: AtomicU64::new(0),
             sealed: None,
             codes: None,
+            inverted: None,
+            plan: Plan::default(),
         }
     }
 
@@ -69,19 +76,50 @@ impl<T> Part<T> {
         self.len() - self.dead()
     }
 
-    /// Gives the rows codes, for a graph.
+    /// Gives the rows codes.
     pub(super) fn encode(&mut self, options: &Options) {
         self.codes = Codes::of(options.metric, &self.rows);
+    }
+
+    /// Puts the rows in lists, if that was done.
+    pub(super) fn file(&mut self, inverted: Option<Inverted>) {
+        self.inverted = inverted;
+    }
+
+    /// Gives a sealed part a graph.
+    pub(super) fn lead(&mut self, graph: Option<Graph>) {
+        if let Some((_, place)) = &mut self.sealed {
+            *place = graph;
+        }
+    }
+
+    /// Knows how it is best searched.
+    pub(super) fn follow(&mut self, plan: Plan) {
+        self.plan = plan;
     }
 
     pub(super) fn codes(&self) -> Option<&Codes> {
         self.codes.as_ref()
     }
 
+    pub(super) fn inverted(&self) -> Option<&Inverted> {
+        self.inverted.as_ref()
+    }
+
+    pub(super) fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// The best way to a recall.
+    pub(super) fn way(&self, recall: Recall) -> Way {
+        self.plan.way(recall)
+    }
+
     /// Memory of vectors, codes and graph, in bytes.
     pub(super) fn bytes(&self) -> usize {
         let codes = self.codes().map_or(0, Codes::bytes);
-        self.rows.bytes() + codes + self.graph().map_or(0, Graph::bytes)
+        let lists = self.inverted().map_or(0, Inverted::bytes);
+        self.rows.bytes() + codes + lists + self.graph().map_or(0, Graph::bytes)
     }
 
     pub(super) fn graph(&self) -> Option<&Graph> {
@@ -104,6 +142,11 @@ impl<T> Part<T> {
 
     pub(super) fn death(&self, row: usize) -> Option<u64> {
         Some(self.died[row].load(Ordering::Acquire)).filter(|at| *at != ALIVE)
+    }
+
+    /// Whether all rows are visible at a sequence number.
+    pub(super) fn all_visible(&self, at: u64) -> bool {
+        self.dead() == 0 && self.seqs.last().is_none_or(|last| *last <= at)
     }
 
     /// The tag of a row that is visible at a sequence number.

@@ -8,13 +8,17 @@
 use super::Options;
 use super::build::Apart;
 use super::codes::Codes;
-use super::graph::{Graph, NONE};
-use super::walk::{self, Exact};
+use super::graph::{Graph, unlinked};
+use super::inverted::Inverted;
+use super::search::rekey;
+use super::walk::{self, Exact, Keys};
 use crate::simd::AlignedRows;
 use hnsw_rs::prelude::Distance;
 use rayon::prelude::*;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+/// Neighbours are looked for in one of so many lists, the nearest.
+const PART_OF_LISTS: usize = 20;
 /// Candidates that a node looks at.
 const LOOKED_AT: usize = 100;
 /// Two neighbours lead the same way where one is nearer to the other, by this factor, than to
@@ -24,39 +28,49 @@ const RELAXED: f32 = 1.1;
 const KEPT: usize = 8;
 
 /// A neighbour, by its distance.
-type Near = (f32, u32);
+pub(super) type Near = (f32, u32);
 
 pub(super) struct Refine<'a> {
     pub(super) options: &'a Options,
     pub(super) rows: &'a AlignedRows,
     pub(super) codes: Option<&'a Codes>,
+    /// Where rows are in lists, what is around a node is looked for there.
+    pub(super) lists: Option<&'a Inverted>,
     pub(super) apart: &'a Apart,
 }
 
 impl Refine<'_> {
-    /// Chooses the links at the bottom anew; `None` if cancelled.
-    pub(super) fn run(&self, graph: &Graph, cancel: &AtomicBool) -> Option<Vec<u32>> {
+    /// The neighbours that each node keeps; `None` if cancelled.
+    pub(super) fn kept(&self, graph: &Graph, cancel: &AtomicBool) -> Option<Vec<Vec<Near>>> {
         let nodes = u32::try_from(graph.len()).ok()?;
-        let stride = graph.stride;
-        let kept: Vec<Vec<Near>> = (0..nodes)
-            .into_par_iter()
-            .map(|node| {
-                let go_on = !cancel.load(Ordering::Relaxed);
-                go_on.then(|| self.chosen(self.around(graph, node), stride / 2))
-            })
-            .collect::<Option<_>>()?;
-        let mut back: Vec<Vec<Near>> = vec![Vec::new(); graph.len()];
-        for (node, kept) in (0..nodes).zip(&kept) {
-            for (distance, to) in kept {
-                back[*to as usize].push((*distance, node));
+        let kept = (0..nodes).into_par_iter().map(|node| {
+            let go_on = !cancel.load(Ordering::Relaxed);
+            go_on.then(|| self.chosen(self.around(graph, node), graph.stride / 2))
+        });
+        kept.collect()
+    }
+
+    /// The links at the bottom: the neighbours that nodes keep, and the way back from them; none
+    /// from or to a node left out.
+    pub(super) fn joined(
+        &self,
+        stride: usize,
+        kept: &[Vec<Near>],
+        left_out: impl Fn(u32) -> bool + Sync,
+    ) -> Vec<u32> {
+        let nodes = (0..).zip(kept).filter(|(node, _)| !left_out(*node));
+        let mut all: Vec<Vec<Near>> = vec![Vec::new(); kept.len()];
+        for (node, kept) in nodes {
+            for (distance, to) in kept.iter().filter(|(_, to)| !left_out(*to)) {
+                all[node as usize].push((*distance, *to));
+                all[*to as usize].push((*distance, node));
             }
         }
-        let mut bottom = vec![NONE; graph.bottom.len()];
+        let mut bottom = unlinked(kept.len() * stride);
         bottom
             .par_chunks_exact_mut(stride)
-            .zip(kept.into_par_iter().zip(back))
-            .for_each(|(slots, (mut all, back))| {
-                all.extend(back);
+            .zip(all)
+            .for_each(|(slots, mut all)| {
                 sort(&mut all);
                 if all.len() > stride {
                     all = self.chosen(all, stride);
@@ -65,7 +79,7 @@ impl Refine<'_> {
                     *slot = link;
                 }
             });
-        Some(bottom)
+        bottom
     }
 
     fn distance(&self, a: u32, b: u32) -> f32 {
@@ -76,6 +90,9 @@ impl Refine<'_> {
     /// What is around a node, without itself, nearest first.
     fn around(&self, graph: &Graph, node: u32) -> Vec<Near> {
         let at = node as usize;
+        if let Some(lists) = self.lists {
+            return self.listed(lists, node);
+        }
         let coded = self.codes.and_then(|codes| codes.query(self.rows.row(at)));
         let found = if let Some(coded) = coded {
             walk::around(graph, &coded, node, LOOKED_AT)
@@ -94,6 +111,31 @@ impl Refine<'_> {
         let mut near: Vec<Near> = nodes.map(|to| (self.distance(node, to), to)).collect();
         sort(&mut near);
         near
+    }
+
+    /// What lists hold around a node, without itself, nearest first.
+    fn listed(&self, lists: &Inverted, node: u32) -> Vec<Near> {
+        let row = self.rows.padded(node as usize);
+        let probes = lists.lists().div_ceil(PART_OF_LISTS);
+        let mut rough = lists.nearest(row, probes, 2 * LOOKED_AT, |other| other != node);
+        let codes = self
+            .codes
+            .and_then(|codes| codes.query(&row[..self.rows.dim()]));
+        if let Some(coded) = codes {
+            for (_, row) in &rough {
+                coded.prefetch(*row);
+            }
+            rekey(&coded, &mut rough);
+        }
+        if rough.len() > LOOKED_AT {
+            rough.select_nth_unstable_by(LOOKED_AT, |a, b| a.0.total_cmp(&b.0));
+            rough.truncate(LOOKED_AT);
+        }
+        for (key, other) in &mut rough {
+            *key = self.distance(node, *other);
+        }
+        sort(&mut rough);
+        rough
     }
 
     /// Of candidates, nearest first, at most `most` that lead different ways.

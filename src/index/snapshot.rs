@@ -1,28 +1,18 @@
 //! What a reader sees: one state of the index, and the search over it.
 
-use super::graph::Graph;
 use super::options::Options;
 use super::part::Part;
-use super::walk::{self, Exact, Keys};
-use crate::domain::Embedding;
+use super::search::{self, Best, Search};
+use crate::domain::{Embedding, Recall};
 use crate::simd::AlignedRows;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// Candidates a walk keeps where the caller does not say.
-const DEFAULT_EF: usize = 96;
-/// A filtered walk keeps so many times more, before it gives way to a scan.
-const FILTER_FACTOR: usize = 4;
-/// A walk that ended among equals goes on with so many times more candidates.
-const TIE_FACTOR: usize = 8;
-/// Of what a walk by codes found, at least so many are compared again, exactly.
-const COMPARED_AGAIN: usize = 40;
-
 /// One state: parts, and the sequence number up to which their rows count.
 #[derive(Debug)]
 pub(super) struct View<T> {
-    at: u64,
-    options: Options,
+    pub(super) at: u64,
+    pub(super) options: Options,
     parts: Vec<Arc<Part<T>>>,
     live: usize,
 }
@@ -46,18 +36,14 @@ pub struct Query<'a> {
     pub vector: &'a Embedding,
     /// How many.
     pub k: usize,
-    /// Candidates the walk keeps; `None` takes the larger of 96 and 2 `k`.
+    /// The recall to aim at. Each segment goes the fastest way that reached it when it was sealed.
+    pub recall: Recall,
+    /// Instead, walk the graph and keep so many candidates.
     pub ef: Option<usize>,
     /// Compare with every row.
     pub exact: bool,
     /// Only rows at most so far away.
     pub max_distance: Option<f32>,
-}
-
-impl Query<'_> {
-    fn ef(&self) -> usize {
-        self.ef.unwrap_or(DEFAULT_EF.max(2 * self.k)).max(self.k)
-    }
 }
 
 /// A row found.
@@ -99,7 +85,7 @@ impl<T> Clone for Snapshot<T> {
 }
 
 /// Which rows count, beside being visible: by sequence number and tag.
-type Keep<'a, T> = Option<&'a dyn Fn(u64, &T) -> bool>;
+pub(super) type Keep<'a, T> = Option<&'a dyn Fn(u64, &T) -> bool>;
 
 impl<T: Clone> Snapshot<T> {
     pub(super) fn new(view: Arc<View<T>>) -> Self {
@@ -138,9 +124,7 @@ impl<T: Clone> Snapshot<T> {
                 vector: padded.padded(0),
                 keep,
             };
-            if !search.walk(&mut best) {
-                search.scan(&mut best);
-            }
+            search.run(&mut best);
         }
         let hits = best.hits.into_iter();
         hits.map(|(distance, seq, tag)| Hit {
@@ -191,16 +175,10 @@ impl<T: Clone> Snapshot<T> {
     /// About how many distances a search will compute.
     #[must_use]
     pub fn cost(&self, query: &Query<'_>, filtered: bool) -> usize {
-        let options = &self.0.options;
-        let factor = if filtered { FILTER_FACTOR } else { 1 };
-        let cost = |part: &Arc<Part<T>>| match part.graph() {
-            Some(_) if !query.exact && !filtered => {
-                (query.ef() * factor * options.m).min(part.len())
-            }
-            // A selective filter ends in a scan.
-            _ => part.len(),
-        };
-        self.0.parts.iter().map(cost).sum()
+        let parts = self.0.parts.iter();
+        parts
+            .map(|part| search::cost(&self.0.options, part, query, filtered))
+            .sum()
     }
 
     fn find(&self, seq: u64) -> Option<(&Part<T>, usize, &T)> {
@@ -250,183 +228,5 @@ impl<T: Clone> Snapshot<T> {
             }
         }
         stats
-    }
-}
-
-/// The best rows so far, sorted by distance and sequence number.
-struct Best<'a, T> {
-    k: usize,
-    bound: f32,
-    hits: Vec<(f32, u64, &'a T)>,
-}
-
-impl<'a, T> Best<'a, T> {
-    fn new(query: &Query<'_>) -> Self {
-        Self {
-            k: query.k,
-            bound: query.max_distance.unwrap_or(f32::INFINITY),
-            hits: Vec::with_capacity(query.k.min(1_024)),
-        }
-    }
-
-    /// Whether a row so far away would be kept.
-    fn wants(&self, distance: f32, seq: u64) -> bool {
-        let among = match self.hits.last() {
-            Some(worst) if self.hits.len() == self.k => (distance, seq) < (worst.0, worst.1),
-            _ => self.k > 0,
-        };
-        among && distance <= self.bound
-    }
-
-    fn offer(&mut self, (distance, seq, tag): (f32, u64, &'a T)) {
-        if !self.wants(distance, seq) {
-            return;
-        }
-        let at = self.hits.partition_point(|h| (h.0, h.1) < (distance, seq));
-        if self.hits.len() == self.k {
-            self.hits.pop();
-        }
-        self.hits.insert(at, (distance, seq, tag));
-    }
-}
-
-/// A search of one part.
-struct Search<'s, 'q, T> {
-    view: &'s View<T>,
-    part: &'s Part<T>,
-    query: &'q Query<'q>,
-    vector: &'q [f32],
-    keep: Keep<'q, T>,
-}
-
-impl<'s, T> Search<'s, '_, T> {
-    /// The tag of a row that counts.
-    fn counts(&self, row: usize) -> Option<&'s T> {
-        let tag = self.part.visible(row, self.view.at)?;
-        let kept = self.keep.is_none_or(|keep| keep(self.part.seqs[row], tag));
-        kept.then_some(tag)
-    }
-
-    /// Walks the graph; `false` if there is none, a scan is cheaper, or too little was found.
-    fn walk(&self, best: &mut Best<'s, T>) -> bool {
-        let Some(graph) = self.part.graph() else {
-            return false;
-        };
-        // How many live now says nothing of the moment that this snapshot shows: it only guides.
-        let (rows, live) = (self.part.len(), self.part.live().max(1));
-        let wanted = self.query.k;
-        if wanted == 0 {
-            return true;
-        }
-        let factor = if self.keep.is_some() {
-            FILTER_FACTOR
-        } else {
-            1
-        };
-        // Dead rows are walked through: the more there are, the more candidates it takes.
-        let mut ef = (self.query.ef() * factor * rows).div_ceil(live);
-        let View { options, .. } = self.view;
-        while !self.query.exact && ef.saturating_mul(options.m) <= rows {
-            let (found, all) = self.found(graph, ef);
-            let edge = found.last().filter(|_| !all);
-            let edge = edge.map_or(f32::INFINITY, |(key, _)| options.distance(*key));
-            let counted = self.nearest(&found, wanted, best.bound);
-            let last = counted.last().filter(|_| counted.len() >= wanted);
-            // Beyond the last that is wanted, or near enough, the walk must have gone on.
-            match last.map(|l| l.0) {
-                Some(last) if last >= edge => ef *= TIE_FACTOR,
-                // By inner product even what lies beyond the bound may lead to what does not,
-                // and few rows that a filter keeps need not be linked to one another.
-                None if edge <= best.bound || self.keep.is_some() => return false,
-                _ => {
-                    for hit in counted {
-                        best.offer(hit);
-                    }
-                    return true;
-                }
-            }
-        }
-        false
-    }
-
-    /// What a walk finds, by exact keys, nearest first; whether that is all there is.
-    fn found(&self, graph: &Graph, ef: usize) -> (Vec<(f32, u32)>, bool) {
-        let exact = Exact {
-            options: &self.view.options,
-            rows: &self.part.rows,
-            query: self.vector,
-        };
-        let codes = self.part.codes();
-        let Some(coded) = codes.and_then(|codes| codes.query(self.query.vector.as_slice())) else {
-            let found = walk::nearest(graph, &exact, ef);
-            let all = found.len() < ef;
-            return (found, all);
-        };
-        let mut found = walk::nearest(graph, &coded, ef);
-        let again = self.compared_again(found.len());
-        let all = found.len() < ef && again == found.len();
-        found.truncate(again);
-        for (_, node) in &found {
-            exact.prefetch(*node);
-        }
-        for (key, node) in &mut found {
-            *key = exact.key(*node);
-        }
-        found.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
-        (found, all)
-    }
-
-    /// How many of so many found by their codes are compared exactly.
-    fn compared_again(&self, found: usize) -> usize {
-        if self.keep.is_some() {
-            return found;
-        }
-        let (rows, live) = (self.part.len(), self.part.live().max(1));
-        let least = COMPARED_AGAIN.max(2 * self.query.k);
-        least.saturating_mul(rows).div_ceil(live).min(found)
-    }
-
-    /// Of the nodes found, the first that count, and those just as far as the last of them.
-    fn nearest(&self, found: &[(f32, u32)], wanted: usize, bound: f32) -> Vec<(f32, u64, &'s T)> {
-        let mut counted: Vec<(f32, u64, &T)> = Vec::with_capacity(wanted);
-        for (key, node) in found {
-            let distance = self.view.options.distance(*key);
-            let enough = counted.len() >= wanted && counted[counted.len() - 1].0 < distance;
-            if enough || distance > bound {
-                break;
-            }
-            let row = *node as usize;
-            if let Some(tag) = self.counts(row) {
-                counted.push((distance, self.part.seqs[row], tag));
-            }
-        }
-        counted
-    }
-
-    /// Compares every row.
-    fn scan(&self, best: &mut Best<'s, T>) {
-        let rows = &self.part.rows;
-        let mut row = 0;
-        while row + 4 <= rows.len() {
-            let four = [0, 1, 2, 3].map(|i| rows.padded(row + i));
-            for key in self.view.options.key4(self.vector, four) {
-                self.offer(best, key, row);
-                row += 1;
-            }
-        }
-        for row in row..rows.len() {
-            let key = self.view.options.key(self.vector, rows.padded(row));
-            self.offer(best, key, row);
-        }
-    }
-
-    fn offer(&self, best: &mut Best<'s, T>, key: f32, row: usize) {
-        let distance = self.view.options.distance(key);
-        let seq = self.part.seqs[row];
-        if best.wants(distance, seq)
-            && let Some(tag) = self.counts(row)
-        {
-            best.offer((distance, seq, tag));
-        }
     }
 }

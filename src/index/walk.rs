@@ -7,10 +7,8 @@ use std::cell::RefCell;
 
 /// How near a query nodes are: smaller is nearer.
 pub(super) trait Keys {
-    /// Of one node.
-    fn key(&self, node: u32) -> f32;
-    /// Of four.
-    fn key4(&self, nodes: [u32; 4]) -> [f32; 4];
+    /// Of some nodes, in the place of what `out` held.
+    fn keys(&self, nodes: &[u32], out: &mut Vec<f32>);
     /// A node's key is asked for soon.
     fn prefetch(&self, node: u32);
 }
@@ -23,17 +21,26 @@ pub(super) struct Exact<'a> {
     pub(super) query: &'a [f32],
 }
 
-impl Keys for Exact<'_> {
-    fn key(&self, node: u32) -> f32 {
+impl Exact<'_> {
+    /// Of one node.
+    pub(super) fn key(&self, node: u32) -> f32 {
         let row = self.rows.padded(node as usize);
         self.options.key(self.query, row)
     }
+}
 
-    fn key4(&self, nodes: [u32; 4]) -> [f32; 4] {
-        let rows = nodes.map(|node| self.rows.padded(node as usize));
-        self.options.key4(self.query, rows)
+impl Keys for Exact<'_> {
+    fn keys(&self, nodes: &[u32], out: &mut Vec<f32>) {
+        out.clear();
+        let (fours, rest) = nodes.as_chunks::<4>();
+        for four in fours {
+            let rows = four.map(|node| self.rows.padded(node as usize));
+            out.extend(self.options.key4(self.query, rows));
+        }
+        out.extend(rest.iter().map(|node| self.key(*node)));
     }
 
+    #[inline]
     fn prefetch(&self, node: u32) {
         simd::prefetch(self.rows.padded(node as usize));
     }
@@ -43,133 +50,155 @@ thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
 
+/// Of a candidate's node: its links were followed.
+const FOLLOWED: u32 = 1 << 31;
+/// Candidates whose links are followed at once: their rows come from memory together.
+const BEAM: usize = 3;
+/// The links of so many next candidates are fetched ahead.
+const AHEAD: usize = 2;
+
 /// What a walk needs, kept from one to the next.
 #[derive(Default)]
 struct Scratch {
-    /// A bit a node; all clear between walks.
+    /// A bit a node.
     seen: Vec<u64>,
-    /// The words of `seen` to clear.
-    touched: Vec<u32>,
-    /// Candidates by key, nearest first; whether their links were followed.
-    pool: Vec<(f32, u32, bool)>,
+    /// Candidates by key, nearest first.
+    pool: Vec<(f32, u32)>,
+    /// Nodes met for the first time, and their keys.
     fresh: Vec<u32>,
+    keys: Vec<f32>,
 }
 
 impl Scratch {
     /// Marks a node; answers whether it is new.
     fn mark(&mut self, node: u32) -> bool {
-        let (word, bit) = (node as usize / 64, 1_u64 << (node % 64));
-        let new = self.seen[word] & bit == 0;
-        if new {
-            if self.seen[word] == 0 {
-                self.touched.push(node / 64);
-            }
-            self.seen[word] |= bit;
-        }
+        let (word, bit) = (&mut self.seen[node as usize / 64], 1_u64 << (node % 64));
+        let new = *word & bit == 0;
+        *word |= bit;
         new
     }
 
     /// Keeps a candidate if it is among the `ef` nearest; answers where it stands.
     fn offer(&mut self, key: f32, node: u32, ef: usize) -> usize {
-        if self.pool.len() == ef && self.pool.last().is_some_and(|worst| key >= worst.0) {
-            return ef;
-        }
-        let at = self.pool.partition_point(|c| c.0 <= key);
         if self.pool.len() == ef {
+            if self.pool.last().is_some_and(|worst| key >= worst.0) {
+                return ef;
+            }
             self.pool.pop();
         }
-        self.pool.insert(at, (key, node, false));
+        let at = self.pool.partition_point(|c| c.0 <= key);
+        self.pool.insert(at, (key, node));
+        at
+    }
+
+    /// The first candidate from a place on whose links were not followed.
+    fn open(&self, mut at: usize) -> usize {
+        while self.pool.get(at).is_some_and(|c| c.1 & FOLLOWED != 0) {
+            at += 1;
+        }
         at
     }
 }
 
 /// The `ef` nearest nodes that the walk finds, as keys and nodes, nearest first.
 pub(super) fn nearest(graph: &Graph, keys: &impl Keys, ef: usize) -> Vec<(f32, u32)> {
-    from(graph, keys, descend(graph, keys), ef)
+    SCRATCH.with_borrow_mut(|scratch| {
+        let start = descend(graph, keys, scratch);
+        walk(graph, keys, ef, start, scratch)
+    })
 }
 
 /// As [`nearest`], on the bottom layer only, from a node on.
 pub(super) fn around(graph: &Graph, keys: &impl Keys, node: u32, ef: usize) -> Vec<(f32, u32)> {
-    from(graph, keys, (keys.key(node), node), ef)
-}
-
-fn from(graph: &Graph, keys: &impl Keys, start: (f32, u32), ef: usize) -> Vec<(f32, u32)> {
     SCRATCH.with_borrow_mut(|scratch| {
-        scratch
-            .seen
-            .resize(graph.len().div_ceil(64).max(scratch.seen.len()), 0);
-        walk(graph, keys, ef, start, scratch);
-        let found = scratch
-            .pool
-            .iter()
-            .map(|(key, node, _)| (*key, *node))
-            .collect();
-        for word in scratch.touched.drain(..) {
-            scratch.seen[word as usize] = 0;
-        }
-        scratch.pool.clear();
-        found
+        keys.keys(&[node], &mut scratch.keys);
+        walk(graph, keys, ef, (scratch.keys[0], node), scratch)
     })
 }
 
 /// Greedily down the layers to a good place to start at the bottom.
-fn descend(graph: &Graph, keys: &impl Keys) -> (f32, u32) {
-    let mut at = graph.entry;
-    let mut best = keys.key(at);
+fn descend(graph: &Graph, keys: &impl Keys, scratch: &mut Scratch) -> (f32, u32) {
+    let Scratch {
+        fresh, keys: near, ..
+    } = scratch;
+    keys.keys(&[graph.entry], near);
+    let mut best = (near[0], graph.entry);
     for layer in graph.upper.iter().rev() {
+        let Some(mut place) = layer.place(best.1) else {
+            continue;
+        };
         loop {
-            let links = layer.links(at);
-            let near = links.iter().map(|link| (keys.key(*link), *link));
-            match near.min_by(|a, b| a.0.total_cmp(&b.0)) {
-                Some((key, link)) if key < best => (best, at) = (key, link),
+            let links = layer.links(place);
+            fresh.clear();
+            fresh.extend(links.iter().map(|link| layer.nodes[*link as usize]));
+            for node in fresh.iter() {
+                keys.prefetch(*node);
+            }
+            keys.keys(fresh, near);
+            let nearest = near.iter().enumerate();
+            match nearest.min_by(|a, b| a.1.total_cmp(b.1)) {
+                Some((at, key)) if *key < best.0 => {
+                    (best, place) = ((*key, fresh[at]), links[at]);
+                }
                 _ => break,
             }
         }
     }
-    (best, at)
+    best
 }
 
 fn walk(
     graph: &Graph,
     keys: &impl Keys,
     ef: usize,
-    (key, start): (f32, u32),
+    start: (f32, u32),
     scratch: &mut Scratch,
-) {
-    scratch.mark(start);
-    scratch.offer(key, start, ef);
+) -> Vec<(f32, u32)> {
+    scratch.seen.clear();
+    scratch.seen.resize(graph.len().div_ceil(64), 0);
+    scratch.pool.clear();
+    scratch.mark(start.1);
+    scratch.offer(start.0, start.1, ef);
+
     let mut next = 0;
     while next < scratch.pool.len() {
-        let (_, node, followed) = scratch.pool[next];
-        if followed {
-            next += 1;
-            continue;
-        }
-        scratch.pool[next].2 = true;
         let mut fresh = std::mem::take(&mut scratch.fresh);
         fresh.clear();
-        for link in graph.slots(node) {
-            if *link == NONE {
+        for _ in 0..BEAM {
+            let Some((_, node)) = scratch.pool.get_mut(next) else {
                 break;
+            };
+            let at = *node;
+            *node |= FOLLOWED;
+            for link in graph.slots(at) {
+                if *link == NONE {
+                    break;
+                }
+                if scratch.mark(*link) {
+                    keys.prefetch(*link);
+                    fresh.push(*link);
+                }
             }
-            if scratch.mark(*link) {
-                keys.prefetch(*link);
-                fresh.push(*link);
-            }
+            next = scratch.open(next + 1);
         }
+        let mut ahead = next;
+        for _ in 0..AHEAD {
+            let Some((_, node)) = scratch.pool.get(ahead) else {
+                break;
+            };
+            simd::prefetch_links(graph.slots(*node));
+            ahead = scratch.open(ahead + 1);
+        }
+        let mut near = std::mem::take(&mut scratch.keys);
+        keys.keys(&fresh, &mut near);
         // Back to the nearest newcomer, if it is nearer than where we stand.
-        let mut back = next + 1;
-        let (fours, rest) = fresh.as_chunks::<4>();
-        for four in fours {
-            for (key, link) in keys.key4(*four).into_iter().zip(four) {
-                back = back.min(scratch.offer(key, *link, ef));
-            }
+        let mut back = next;
+        for (key, link) in near.iter().zip(&fresh) {
+            back = back.min(scratch.offer(*key, *link, ef));
         }
-        for link in rest {
-            let key = keys.key(*link);
-            back = back.min(scratch.offer(key, *link, ef));
-        }
-        scratch.fresh = fresh;
-        next = back;
+        (scratch.fresh, scratch.keys) = (fresh, near);
+        next = scratch.open(back);
     }
+    let found = scratch.pool.iter();
+    found.map(|(key, node)| (*key, node & !FOLLOWED)).collect()
 }

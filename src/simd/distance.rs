@@ -111,9 +111,15 @@ pub fn prefetch(row: &[f32]) {
     fetch(row.as_ptr().cast(), size_of_val(row).min(4 * LINE));
 }
 
+/// Asks for links to be fetched into the cache.
+#[inline]
+pub fn prefetch_links(links: &[u32]) {
+    fetch(links.as_ptr().cast(), size_of_val(links).min(4 * LINE));
+}
+
 /// Asks for a row of codes to be fetched into the cache.
 #[inline]
-pub fn prefetch_codes(row: &[u8]) {
+pub(super) fn prefetch_codes(row: &[u8]) {
     fetch(row.as_ptr(), row.len().min(16 * LINE));
 }
 

@@ -2,11 +2,20 @@
 //!
 //! Every kernel is tested against the scalar one.
 
+mod bytes;
 mod codes;
 pub mod conv;
 mod distance;
+mod pages;
 mod rows;
+mod tables;
 
-pub use codes::{CODES, CodeRows, code_dot, code_dot4};
-pub use distance::{dot, dot4, kernel_name, prefetch, prefetch_codes, squared_l2, squared_l2_4};
+pub use bytes::AlignedBytes;
+pub use codes::{CODE_TOP, CODES, CodeRows};
+pub use distance::{dot, dot4, kernel_name, prefetch, prefetch_links, squared_l2, squared_l2_4};
+pub use pages::roomy;
 pub use rows::{AlignedRows, LANES};
+pub use tables::{
+    BLOCK, SUBSPACES, Scale, Squares, Sums, TABLE_TOP, WORDS, bounds, keys_within, products,
+    quantise, sums_below, table_kernel_name, table_sums,
+};

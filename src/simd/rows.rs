@@ -22,7 +22,7 @@ impl AlignedRows {
     pub fn with_capacity(dim: usize, capacity: usize) -> Self {
         let lines_per_row = dim.div_ceil(LANES).max(1);
         Self {
-            lines: Vec::with_capacity(lines_per_row * capacity),
+            lines: super::roomy(lines_per_row * capacity),
             lines_per_row,
             dim,
         }

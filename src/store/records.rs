@@ -1,6 +1,6 @@
 //! What the store keeps, as its callers see it.
 
-use crate::domain::{CollectionName, ItemId, Label, Metric, Payload, ViewNumber};
+use crate::domain::{CollectionName, ItemId, Label, Metric, Payload, Recall, ViewNumber};
 use serde::{Deserialize, Serialize};
 
 /// A collection and how its index is built.
@@ -27,6 +27,9 @@ pub struct CollectionRecord {
     /// Views of an image whose mean is embedded, where nothing else is asked for.
     #[serde(default)]
     pub views: ViewNumber,
+    /// The recall of searches that ask for none.
+    #[serde(default)]
+    pub recall: Recall,
     /// Milliseconds since 1970.
     pub created_ms: u64,
 }
@@ -101,13 +104,15 @@ mod tests {
     use crate::store::codec;
 
     #[test]
-    fn a_collection_from_before_there_were_views_has_one() {
+    fn a_collection_from_before_there_were_views_and_recall_has_the_defaults() {
         let written = br#"{"number":3,"name":"faces","description":"","metric":"cosine","dim":64,
             "model":"m-1","m":16,"ef_construction":200,"keep_images":true,"created_ms":7}"#;
         let read = codec::read_collection(written).unwrap();
         assert_eq!((read.number, read.views), (3, ViewNumber::ONE));
+        assert_eq!(read.recall, Recall::default());
         let four = CollectionRecord {
             views: ViewNumber::new("views", 4).unwrap(),
+            recall: Recall::new("recall_target", 0.9).unwrap(),
             ..read
         };
         assert_eq!(codec::read_collection(&codec::collection(&four)), Ok(four));

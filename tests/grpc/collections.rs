@@ -27,6 +27,7 @@ async fn a_collection_is_created_with_its_defaults_and_kept() {
         made.model_version
     );
     assert!(made.create_time.is_some() && !made.discard_images);
+    assert!((made.recall_target - 0.98).abs() < 1e-6);
 
     let vectors = pb::Collection {
         dimension: 4096,
@@ -109,6 +110,13 @@ async fn bad_collections_are_refused_with_the_field() {
                 ..named("a")
             },
             "m",
+        ),
+        (
+            pb::Collection {
+                recall_target: 1.5,
+                ..named("a")
+            },
+            "recall_target",
         ),
         (
             pb::Collection {

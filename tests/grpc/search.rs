@@ -286,6 +286,36 @@ async fn bad_searches_name_the_field() {
         ),
         (
             pb::SearchRequest {
+                recall_target: Some(0.3),
+                ..good()
+            },
+            "recall_target",
+        ),
+        (
+            pb::SearchRequest {
+                recall_target: Some(f32::NAN),
+                ..good()
+            },
+            "recall_target",
+        ),
+        (
+            pb::SearchRequest {
+                recall_target: Some(0.9),
+                exact: true,
+                ..good()
+            },
+            "recall_target",
+        ),
+        (
+            pb::SearchRequest {
+                recall_target: Some(0.9),
+                ef: 100,
+                ..good()
+            },
+            "recall_target",
+        ),
+        (
+            pb::SearchRequest {
                 min_similarity: Some(f32::NAN),
                 ..good()
             },

@@ -1,0 +1,242 @@
+//! The search of an inverted file.
+
+use super::Inverted;
+use super::nearest::Nearest;
+use super::product::Tables;
+use crate::domain::Metric;
+use crate::simd::{self, BLOCK, Scale, Sums};
+use std::ops::Range;
+
+/// Blocks whose sums are made at once.
+const AT_ONCE: usize = 4;
+
+/// A list to look at.
+#[derive(Debug, Clone, Copy)]
+struct List {
+    number: usize,
+    /// Smaller is nearer.
+    key: f32,
+    /// What its rows' keys have in common.
+    offset: f32,
+}
+
+impl Inverted {
+    /// Of the rows in the `probes` nearest lists that count, the `most` nearest, as rough keys and
+    /// rows, in no order. The query is padded.
+    pub(in crate::index) fn nearest(
+        &self,
+        query: &[f32],
+        probes: usize,
+        most: usize,
+        counts: impl Fn(u32) -> bool,
+    ) -> Vec<(f32, u32)> {
+        let place = self.axes.project(query);
+        // A squared distance less the query's square, or a dot product turned round.
+        let factor = if self.metric == Metric::Euclidean {
+            -2.0
+        } else {
+            -1.0
+        };
+        let tables = self.product.tables(&place, factor);
+        let mut nearest = Nearest::new(most);
+        for list in self.probed(&place, factor, probes) {
+            self.scan(list, &tables, &counts, &mut nearest);
+        }
+        nearest.found().collect()
+    }
+
+    /// The nearest lists, the nearest first.
+    fn probed(&self, place: &[f32], factor: f32, probes: usize) -> Vec<List> {
+        let mut lists = Vec::with_capacity(self.lists());
+        let by_product = self.metric == Metric::Dot;
+        self.centroids.dots(place, |first, dots| {
+            let words = dots
+                .iter()
+                .zip(&self.centroids.squares[first..])
+                .enumerate();
+            lists.extend(words.map(|(list, (dot, square))| List {
+                number: first + list,
+                key: if by_product { -dot } else { square - 2.0 * dot },
+                offset: factor * dot,
+            }));
+        });
+        let by_key = |a: &List, b: &List| a.key.total_cmp(&b.key).then(a.number.cmp(&b.number));
+        if probes < lists.len() {
+            lists.select_nth_unstable_by(probes, by_key);
+            lists.truncate(probes);
+        }
+        lists.sort_unstable_by(by_key);
+        lists
+    }
+
+    fn scan(
+        &self,
+        list: List,
+        tables: &Tables,
+        counts: &impl Fn(u32) -> bool,
+        nearest: &mut Nearest,
+    ) {
+        let rows = self.starts[list.number] as usize..self.starts[list.number + 1] as usize;
+        let scale = Scale {
+            offset: list.offset + tables.scale.offset,
+            ..tables.scale
+        };
+        let bytes = BLOCK * self.product.subspaces();
+        let mut sums: [Sums; AT_ONCE] = [[0; BLOCK]; AT_ONCE];
+        let (mut block, end) = (rows.start / BLOCK, rows.end.div_ceil(BLOCK));
+        while block < end && !rows.is_empty() {
+            let n = (end - block).min(AT_ONCE);
+            let codes = &self.codes.as_slice()[block * bytes..(block + n) * bytes];
+            simd::table_sums(tables.as_slice(), codes, &mut sums[..n]);
+            for sums in &sums[..n] {
+                self.pick(block, &rows, sums, &scale, counts, nearest);
+                block += 1;
+            }
+        }
+    }
+
+    /// Offers the rows of a block that are near enough.
+    fn pick(
+        &self,
+        block: usize,
+        rows: &Range<usize>,
+        sums: &Sums,
+        scale: &Scale,
+        counts: &impl Fn(u32) -> bool,
+        nearest: &mut Nearest,
+    ) {
+        let least = self.least.get(block).copied().unwrap_or(0.0);
+        let limit = ((nearest.limit() - scale.offset - least) / scale.step).floor() + 1.0;
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "it saturates, and sums are below"
+        )]
+        let limit = limit as u16;
+        if simd::sums_below(sums, limit) == 0 {
+            return;
+        }
+        let first = block * BLOCK;
+        let squares = self.squares.get(first..).unwrap_or_default();
+        let mut own = [0.0; BLOCK];
+        let n = squares.len().min(BLOCK);
+        own[..n].copy_from_slice(&squares[..n]);
+        let mut keys = [0.0; BLOCK];
+        let mut mask = simd::keys_within(sums, scale, &own, nearest.limit(), &mut keys);
+        if first < rows.start {
+            mask &= u64::MAX << (rows.start - first);
+        }
+        if first + BLOCK > rows.end {
+            mask &= u64::MAX >> (first + BLOCK - rows.end);
+        }
+        while mask != 0 {
+            let at = mask.trailing_zeros() as usize;
+            mask &= mask - 1;
+            let row = self.order[first + at];
+            if keys[at] <= nearest.limit() && counts(row) {
+                nearest.offer(keys[at], row);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::index::Options;
+    use crate::simd::AlignedRows;
+    use std::sync::atomic::AtomicBool;
+
+    fn number(row: usize, i: usize) -> f32 {
+        let mut x = (row * 65_537 + i + 1) as u64;
+        x = (x ^ x >> 31).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        x = (x ^ x >> 29).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        #[expect(clippy::cast_precision_loss, reason = "a random number")]
+        let v = (x >> 40) as f32 / (1 << 23) as f32 - 1.0;
+        v
+    }
+
+    /// Rows around 20 centres.
+    fn rows(n: usize, dim: usize, unit: bool) -> AlignedRows {
+        let mut rows = AlignedRows::with_capacity(dim, n);
+        for row in 0..n {
+            let mut v: Vec<f32> = (0..dim)
+                .map(|i| 2.0 * number(row % 20 + 9_000, i) + number(row, i))
+                .collect();
+            let length = v.iter().map(|v| v * v).sum::<f32>().sqrt();
+            v.iter_mut().filter(|_| unit).for_each(|v| *v /= length);
+            rows.push(&v);
+        }
+        rows
+    }
+
+    #[test]
+    fn rough_keys_find_the_nearest_rows_that_count() {
+        for metric in [Metric::Cosine, Metric::Euclidean, Metric::Dot] {
+            let all = rows(3_000, 48, metric == Metric::Cosine);
+            let inverted = Inverted::of(metric, &all, &AtomicBool::new(false)).unwrap();
+            assert!(inverted.lists() > 1);
+            let options = Options::new(48, metric);
+            let counts = |row: u32| !row.is_multiple_of(3);
+            let (mut found, mut close) = (0, 0.0_f32);
+            for query in 0..20 {
+                let query = all.padded(query * 149);
+                let key = |row: u32| options.key(query, all.padded(row as usize));
+                let mut exact: Vec<u32> = (0..3_000).filter(|row| counts(*row)).collect();
+                exact.sort_by(|a, b| key(*a).total_cmp(&key(*b)));
+                let rough = inverted.nearest(query, inverted.lists(), 100, counts);
+                assert_eq!(rough.len(), 100);
+                assert!(rough.iter().all(|(_, row)| counts(*row)));
+                found += exact[..10]
+                    .iter()
+                    .filter(|row| rough.iter().any(|(_, r)| r == *row))
+                    .count();
+                // Rough keys lack the query's square.
+                let square = simd::dot(query, query);
+                let square = if metric == Metric::Euclidean {
+                    square
+                } else {
+                    0.0
+                };
+                for (rough, row) in rough {
+                    close = close.max((rough + square - key(row)).abs());
+                }
+            }
+            assert!(found >= 180, "{metric:?}: {found} of 200");
+            let most = if metric == Metric::Cosine { 0.3 } else { 25.0 };
+            assert!(close < most, "{metric:?}: {close}");
+        }
+    }
+
+    #[test]
+    fn few_lists_look_at_few_rows_and_all_of_them_at_all() {
+        let all = rows(2_000, 40, false);
+        let inverted = Inverted::of(Metric::Euclidean, &all, &AtomicBool::new(false)).unwrap();
+        let looked_at = |probes: usize| {
+            let rows = inverted.nearest(all.padded(5), probes, 2_000, |_| true);
+            let mut rows: Vec<u32> = rows.into_iter().map(|(_, row)| row).collect();
+            rows.sort_unstable();
+            rows
+        };
+        assert!(looked_at(1).len() < 500);
+        assert!(looked_at(1).contains(&5));
+        assert_eq!(looked_at(inverted.lists()), (0..2_000).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn scattered_rows_are_in_one_list_and_equal_ones_in_none() {
+        let mut scattered = AlignedRows::with_capacity(64, 1_000);
+        for row in 0..1_000 {
+            scattered.push(&(0..64).map(|i| number(row, i)).collect::<Vec<_>>());
+        }
+        let cancel = AtomicBool::new(false);
+        let inverted = Inverted::of(Metric::Dot, &scattered, &cancel).unwrap();
+        assert_eq!(inverted.lists(), 1);
+        let mut equal = AlignedRows::with_capacity(64, 100);
+        (0..100).for_each(|_| equal.push(&[0.5; 64]));
+        assert!(Inverted::of(Metric::Dot, &equal, &cancel).is_none());
+        cancel.store(true, Ordering::Relaxed);
+        assert!(Inverted::of(Metric::Dot, &scattered, &cancel).is_none());
+    }
+    use std::sync::atomic::Ordering;
+}
