@@ -4,14 +4,15 @@
 //! apply -> tail (small immutable parts, scanned exactly)
 //!            | next_job, build (in the background: hnsw_rs, exported flat, mended)
 //!            v
-//!          sealed parts (a graph each) -- install swaps one atomic pointer
+//!          sealed parts (a graph and lists each, and a plan) -- install swaps one atomic pointer
 //! ```
 //!
 //! A row is visible in a [`Snapshot`] taken at sequence number S if it was born by then and
 //! had not died. Rows are never changed; a death is one atomic store. The walk is best-first
 //! search of Malkov and Yashunin 2016 (HNSW), algorithm 2, with a bounded sorted pool.
 //!
-//! It goes by rows of four bits a number (`codes`); the best are compared again, exactly.
+//! It goes by rows of four bits a number (`codes`); the best are compared again, exactly. Lists
+//! (`inverted`) are scanned by sums of table look-ups; a `plan` picks the way for a recall.
 //!
 //! Left for later, with a place of its own: filters within the walk (in `walk`).
 

@@ -281,8 +281,8 @@ impl<'s, T> Search<'s, '_, T> {
         let counted = self.counted(&near.rows, wanted, bound);
         let enough = match counted.get(wanted.saturating_sub(1)) {
             Some(_) => counted.last().is_some_and(|last| last.0 < edge),
-            // By inner product even what lies beyond the bound may lead to what does not.
             None if near.all && matches!(way, Way::Lists { .. }) => true,
+            // By inner product even what lies beyond the bound may lead to what does not.
             None => edge > bound && !(self.keep.is_some() && matches!(way, Way::Walk { .. })),
         };
         enough.then_some(counted)
