@@ -13,7 +13,7 @@ use hnsw_rs::prelude::{DistL2, Hnsw};
 use std::collections::HashSet;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
-use twindex::domain::{Embedding, Metric, Recall};
+use twindex::domain::{Embedding, Facets, Metric, Recall};
 use twindex::index::{Index, Options, Query, Row};
 
 const ROWS: u64 = 20_000;
@@ -47,6 +47,7 @@ fn main() {
         seq,
         vector: v.clone(),
         tag: (),
+        facets: Facets::default(),
     });
     index.apply(ROWS, born.collect(), &[]);
     let search = |exact, ef| -> Vec<HashSet<u64>> {
@@ -59,6 +60,7 @@ fn main() {
                 ef,
                 exact,
                 max_distance: None,
+                filter: None,
             };
             snapshot
                 .search(&query, None)

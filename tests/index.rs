@@ -9,7 +9,7 @@
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use twindex::domain::{Embedding, Metric, Recall};
+use twindex::domain::{Embedding, Facets, Filter, Finite, Metric, Recall, Scalar, Scalars};
 use twindex::index::{Index, Options, Query, Row, Snapshot};
 
 /// Numbers that look random and are the same every time.
@@ -34,7 +34,23 @@ fn query(vector: &Embedding, k: usize, exact: bool) -> Query<'_> {
         ef: None,
         exact,
         max_distance: None,
+        filter: None,
     }
+}
+
+/// What filters know of a row: its tag, as the field `n`.
+fn facets(tag: u64) -> Facets {
+    let tag = Scalar::Number(Finite::new(tag as f64));
+    Facets {
+        label: None,
+        fields: vec![("n".into(), Some(vec![tag]))],
+    }
+}
+
+/// The tags below 12 that are multiples.
+fn multiples(modulus: u64) -> Filter {
+    let tags = (0..12_u64).filter(|tag| tag.is_multiple_of(modulus));
+    Filter::In("n".into(), Scalars::from_iter(tags.map(Into::into)))
 }
 
 /// What an index must hold: rows by sequence number.
@@ -73,11 +89,20 @@ fn assert_same(
     let keep = |_: u64, tag: &u64| tag.is_multiple_of(modulus);
     let filter = (modulus > 1).then_some(&keep as &dyn Fn(u64, &u64) -> bool);
     let expected = model.nearest(metric, probe, |tag| tag % modulus == 0);
-    for exact in [true, false] {
+    let matches = multiples(modulus);
+    let by_facets = (modulus > 1).then_some(&matches);
+    for (exact, by_facets) in [
+        (true, None),
+        (false, None),
+        (true, by_facets),
+        (false, by_facets),
+    ] {
         let asked = Query {
             ef,
+            filter: by_facets,
             ..query(probe, k, exact)
         };
+        let filter = filter.filter(|_| by_facets.is_none());
         let found = snapshot.search(&asked, filter);
         assert_eq!(
             found.len(),
@@ -215,6 +240,7 @@ fn play_with(options: Options, ef: Option<usize>, ops: Vec<Op>) {
                             seq,
                             vector: v,
                             tag: seq % 12,
+                            facets: facets(seq % 12),
                         }
                     })
                     .collect();
@@ -256,7 +282,7 @@ fn play_with(options: Options, ef: Option<usize>, ops: Vec<Op>) {
                 let rows = model
                     .stored
                     .iter()
-                    .map(|(s, (v, tag))| (*s, v.clone(), *tag))
+                    .map(|(s, (v, tag))| (*s, v.clone(), tag.map(|tag| (tag, facets(tag)))))
                     .collect();
                 let all = segments.iter().map(|(id, b)| (*id, b.clone())).collect();
                 let loaded = Index::load(options.clone(), all, rows);
@@ -323,6 +349,7 @@ fn clustered(n: u64, dim: usize, metric: Metric) -> Vec<Row<u64>> {
             seq,
             vector,
             tag: seq,
+            facets: Facets::default(),
         }
     };
     (1..=n).map(row).collect()
@@ -359,12 +386,7 @@ fn a_sealed_segment_is_found_again_by_its_graph() {
         }
         let recall = right as f64 / all as f64;
         assert!(recall >= 0.98, "{metric:?}: recall@10 is {recall}");
-        assert!(
-            snapshot.cost(
-                &query(&clustered(1, 32, metric)[0].vector, 10, false),
-                false
-            ) < 6_000
-        );
+        assert!(snapshot.cost(&query(&clustered(1, 32, metric)[0].vector, 10, false), 1) < 6_000);
     }
 }
 
@@ -381,7 +403,7 @@ fn damaged_segments_cost_nothing_but_their_graph() {
     let bytes = built.encode();
     let stored = |n: usize| {
         let rows = rows.iter().take(n);
-        rows.map(|r| (r.seq, r.vector.clone(), Some(r.tag)))
+        rows.map(|r| (r.seq, r.vector.clone(), Some((r.tag, Facets::default()))))
             .collect::<Vec<_>>()
     };
     let whole = Index::load(
@@ -454,6 +476,7 @@ fn sealed(metric: Metric, dim: usize, vectors: Vec<Embedding>) -> Index<u64> {
         seq,
         vector,
         tag: seq,
+        facets: Facets::default(),
     });
     index.apply(at, rows.collect(), &[]);
     let job = index.seal_job().unwrap();
@@ -516,6 +539,7 @@ fn a_death_counts_once_and_in_any_order() {
         seq,
         vector: vector(seq, 3, metric),
         tag: seq,
+        facets: Facets::default(),
     };
     let index = Index::new(Options::new(3, metric));
     index.apply(2, vec![row(1), row(2)], &[1]);
@@ -544,6 +568,7 @@ fn a_cancelled_job_leaves_everything_to_the_next() {
         seq,
         vector: vector(seq, 3, metric),
         tag: seq,
+        facets: Facets::default(),
     };
     let index = Index::new(Options::new(3, metric));
     index.apply(1, vec![row(1)], &[]);

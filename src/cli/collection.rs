@@ -4,8 +4,10 @@ use super::client::{Client, PAGE, ServerArgs, pages, views};
 use super::error::CliError;
 use super::output::Output;
 use crate::grpc::pb;
+use crate::grpc::pb::collection_service_client::CollectionServiceClient;
 use clap::{Subcommand, ValueEnum};
 use serde_json::{Value, json};
+use tonic::transport::Channel;
 
 /// Options of `collection`.
 #[derive(Debug, Clone, clap::Args)]
@@ -26,6 +28,16 @@ enum Command {
     Show {
         /// Its name
         name: String,
+    },
+    /// Index a payload field, so that filters on it are answered from memory
+    Index {
+        /// The collection's name
+        name: String,
+        /// Dotted path of the field
+        field: String,
+        /// Forget the index instead
+        #[arg(long)]
+        delete: bool,
     },
     /// Delete a collection and everything in it
     Delete {
@@ -94,7 +106,12 @@ fn to_json(c: &pb::Collection) -> Value {
         "keeps_images": !c.discard_images,
         "views": c.views,
         "recall_target": c.recall_target,
+        "payload_indexes": c.payload_indexes.iter().map(index).collect::<Vec<_>>(),
     })
+}
+
+fn index(index: &pb::PayloadIndex) -> Value {
+    json!({ "field": index.field, "ready": index.ready })
 }
 
 fn metric(c: &pb::Collection) -> &'static str {
@@ -189,6 +206,23 @@ pub async fn run(args: Args, out: &Output) -> Result<(), CliError> {
                     .collection,
             )
         }
+        Command::Index {
+            name,
+            field,
+            delete: false,
+        } => create_index(&mut client, out, name, field).await,
+        Command::Index { name, field, .. } => {
+            let request = pb::DeletePayloadIndexRequest {
+                collection: name,
+                field: field.clone(),
+                request_id: String::new(),
+            };
+            client.delete_payload_index(request).await?;
+            if out.is_json() {
+                return out.json(&json!({ "deleted": field }));
+            }
+            out.line(&format!("filters on {field} read records again"))
+        }
         Command::Delete { name, .. } => {
             let request = pb::DeleteCollectionRequest {
                 name: name.clone(),
@@ -209,4 +243,28 @@ fn one(out: &Output, collection: Option<pb::Collection>) -> Result<(), CliError>
         return out.json(&to_json(&collection));
     }
     show(out, &[collection])
+}
+
+async fn create_index(
+    client: &mut CollectionServiceClient<Channel>,
+    out: &Output,
+    collection: String,
+    field: String,
+) -> Result<(), CliError> {
+    let request = pb::CreatePayloadIndexRequest {
+        collection,
+        field,
+        request_id: String::new(),
+    };
+    let made = client.create_payload_index(request).await?.into_inner();
+    let made = made.payload_index.unwrap_or_default();
+    if out.is_json() {
+        return out.json(&index(&made));
+    }
+    let state = if made.ready {
+        "ready"
+    } else {
+        "being built in the background"
+    };
+    out.line(&format!("{}: {state}", made.field))
 }

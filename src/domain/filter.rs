@@ -49,11 +49,22 @@ pub struct Range {
 }
 
 impl Range {
-    fn holds(&self, x: f64) -> bool {
-        self.gt.is_none_or(|b| x > b)
-            && self.gte.is_none_or(|b| x >= b)
-            && self.lt.is_none_or(|b| x < b)
-            && self.lte.is_none_or(|b| x <= b)
+    /// Whether a number is within.
+    #[must_use]
+    pub fn holds(&self, x: f64) -> bool {
+        self.is_above(x) && self.is_below(x)
+    }
+
+    /// Whether a number meets the lower bounds; then so do all larger ones.
+    #[must_use]
+    pub fn is_above(&self, x: f64) -> bool {
+        self.gt.is_none_or(|b| x > b) && self.gte.is_none_or(|b| x >= b)
+    }
+
+    /// Whether a number meets the upper bounds; then so do all smaller ones.
+    #[must_use]
+    pub fn is_below(&self, x: f64) -> bool {
+        self.lt.is_none_or(|b| x < b) && self.lte.is_none_or(|b| x <= b)
     }
 }
 

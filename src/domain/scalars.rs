@@ -1,5 +1,6 @@
 //! A set of strings, numbers and booleans, as JSON has them.
 
+use super::{Finite, Scalar};
 use serde_json::Value;
 use std::collections::HashSet;
 
@@ -33,6 +34,17 @@ impl Scalars {
     pub fn len(&self) -> usize {
         let booleans = self.booleans.iter().filter(|b| **b).count();
         self.strings.len() + self.numbers.len() + booleans
+    }
+
+    /// All of them, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = Scalar> + '_ {
+        let strings = self.strings.iter();
+        let strings = strings.map(|text| Scalar::Text(text.as_str().into()));
+        let numbers = self.numbers.iter();
+        let numbers = numbers.map(|n| Scalar::Number(Finite::new(*n)));
+        let booleans = [false, true].into_iter();
+        let booleans = booleans.filter(|b| self.booleans[usize::from(*b)]);
+        strings.chain(numbers).chain(booleans.map(Scalar::Boolean))
     }
 
     /// Whether there is none.

@@ -149,6 +149,7 @@ pub(super) fn exact(vector: &Embedding, k: usize) -> Query<'_> {
         ef: None,
         exact: true,
         max_distance: None,
+        filter: None,
     }
 }
 
@@ -214,12 +215,18 @@ impl Ask {
     /// The n nearest examples.
     fn examples(&self, state: &State<'_>, n: usize) -> Vec<Example> {
         let keep = |seq: u64, tag: &RowTag| self.counts(state, seq, tag);
+        let mut filter = vec![Filter::HasLabel];
+        filter.extend(self.how.filter.clone());
         let query = Query {
             exact: false,
-            ..exact(&self.probe.vector, n)
+            filter: Some(&Filter::And(filter)),
+            // One more, since the probe may find itself.
+            ..exact(&self.probe.vector, n + 1)
         };
         let found = state.snapshot().search(&query, Some(&keep));
-        let labelled = found.into_iter().filter_map(|hit| {
+        let itself = |hit: &Hit<RowTag>| self.probe.itself.as_ref() == Some(&hit.tag.id);
+        let others = found.into_iter().filter(|hit| !itself(hit)).take(n);
+        let labelled = others.filter_map(|hit| {
             Some(Example {
                 id: hit.tag.id.clone(),
                 label: hit.tag.label.clone()?,

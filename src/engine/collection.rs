@@ -3,11 +3,11 @@
 use super::error::{Error, Resource};
 use super::item::GivenVector;
 use crate::domain::calibration::Calibration;
-use crate::domain::{Embedding, Invalid, ItemId, Label, Metric, Views};
+use crate::domain::{At, Embedding, Facets, Fields, Invalid, ItemId, Label, Metric, Views};
 use crate::index::{Index, Options, Snapshot};
-use crate::store::{CollectionRecord, Store, Tag};
-use arc_swap::ArcSwapOption;
-use std::collections::BTreeMap;
+use crate::store::{CollectionRecord, PayloadIndex, Store, Tag};
+use arc_swap::{ArcSwap, ArcSwapOption};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -22,6 +22,25 @@ pub struct Collection {
     labels: Mutex<BTreeMap<Label, u64>>,
     dropped: AtomicBool,
     calibration: ArcSwapOption<Calibration>,
+    indexed: ArcSwap<Indexed>,
+}
+
+/// The payload fields that filters are answered by without reading records.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Indexed {
+    /// None if there never was any.
+    pub(super) indexes: Option<Vec<PayloadIndex>>,
+    pub(super) fields: Vec<Arc<str>>,
+}
+
+impl Indexed {
+    pub(super) fn new(indexes: Option<Vec<PayloadIndex>>) -> Self {
+        let fields = indexes.iter().flatten();
+        Self {
+            fields: fields.map(|index| index.field.as_str().into()).collect(),
+            indexes,
+        }
+    }
 }
 
 fn index_options(record: &CollectionRecord) -> Options {
@@ -40,12 +59,15 @@ impl Collection {
             labels: Mutex::default(),
             dropped: AtomicBool::new(false),
             calibration: ArcSwapOption::empty(),
+            indexed: ArcSwap::default(),
         }
     }
 
     /// Reads a collection back without rebuilding a graph. Also answers the rows whose
     /// stored vectors nothing needs any more.
     pub(super) fn load(store: &Store, record: CollectionRecord) -> Result<(Self, Vec<u64>), Error> {
+        let indexed = Indexed::new(store.payload_indexes(record.number)?);
+        let mut facets = stored_facets(store, &record, &indexed);
         let mut tags = store.tags(record.number).peekable();
         let mut labels = BTreeMap::new();
         let mut rows = Vec::new();
@@ -64,7 +86,11 @@ impl Collection {
                 if let Some(label) = &found.label {
                     *labels.entry(label.clone()).or_default() += 1;
                 }
-                tag = Some(Arc::new(found));
+                let known = Facets {
+                    label: found.label.clone(),
+                    fields: facets.remove(&seq).unwrap_or_default(),
+                };
+                tag = Some((Arc::new(found), known));
             }
             let vector = Embedding::new(values, record.dim as usize, record.metric)?;
             rows.push((seq, vector, tag));
@@ -89,6 +115,7 @@ impl Collection {
             labels: Mutex::new(labels),
             dropped: AtomicBool::new(false),
             calibration: ArcSwapOption::new(calibration),
+            indexed: ArcSwap::from_pointee(indexed),
         };
         Ok((collection, loaded.dropped))
     }
@@ -235,8 +262,44 @@ impl Collection {
         Ok(Some(distance + distance.abs() * 1e-5 + 1e-6))
     }
 
+    /// The payload fields that are indexed.
+    pub(super) fn indexed(&self) -> Arc<Indexed> {
+        self.indexed.load_full()
+    }
+
+    pub(super) fn set_indexed(&self, indexed: Indexed) {
+        self.indexed.store(Arc::new(indexed));
+    }
+
     /// The error for a missing item.
     pub(super) fn no_item(id: &ItemId) -> Error {
         Error::not_found(Resource::Item, id.as_str())
     }
+}
+
+/// What rows have at indexed fields. What is damaged costs time only: the records are read instead.
+fn stored_facets(
+    store: &Store,
+    record: &CollectionRecord,
+    indexed: &Indexed,
+) -> HashMap<u64, Fields> {
+    let mut all = HashMap::new();
+    if indexed.fields.is_empty() {
+        return all;
+    }
+    // One copy of each path for all rows.
+    let known = |(path, at): (Arc<str>, At)| {
+        let path = indexed.fields.iter().find(|field| **field == path)?;
+        Some((Arc::clone(path), at))
+    };
+    for facets in store.facets(record.number) {
+        match facets {
+            Ok((seq, fields)) => {
+                all.insert(seq, fields.into_iter().filter_map(known).collect());
+            }
+            Err(error) => tracing::error!(collection = %record.name, %error,
+                "what a row has at indexed fields is damaged: filters read its record"),
+        }
+    }
+    all
 }

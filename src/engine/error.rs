@@ -21,6 +21,8 @@ pub enum Resource {
     Operation,
     /// A collection's calibration, by the collection's name.
     Calibration,
+    /// A collection's payload index, by its field.
+    PayloadIndex,
 }
 
 impl fmt::Display for Resource {
@@ -32,6 +34,7 @@ impl fmt::Display for Resource {
             Self::Model => "model",
             Self::Operation => "operation",
             Self::Calibration => "calibration",
+            Self::PayloadIndex => "payload index",
         })
     }
 }

@@ -2,13 +2,14 @@
 
 use super::collection::{Collection, RowTag};
 use super::error::Error;
-use super::writer::{Op, Write};
+use super::payload_index;
+use super::writer::{Op, Write, hand_in};
 use super::{Inner, lock, now_ms};
 use crate::index::Job;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 /// How often to look for chores that nobody announces.
 const PERIOD: Duration = Duration::from_secs(60);
@@ -50,6 +51,10 @@ fn chores(inner: &Inner, queue: &mpsc::WeakSender<Op>) -> Result<(), Error> {
             }
             seal(inner, queue, &collection, job)?;
         }
+        match payload_index::cover(inner, queue, &collection) {
+            Ok(()) | Err(Error::Closed) => {}
+            Err(error) => return Err(error),
+        }
     }
     for number in inner.store.orphans()? {
         while inner.store.purge(number, STEP)? > 0 {
@@ -86,19 +91,11 @@ fn seal(
             .store
             .put_segment(record.number, id, &built.encode())?;
     }
-    let Some(queue) = queue.upgrade() else {
-        return Ok(());
-    };
-    let (answer, answered) = oneshot::channel();
-    let op = Op {
-        write: Write::Install(Arc::clone(collection), Box::new(built)),
-        request: None,
-        answer,
-        bytes: None,
-    };
-    queue.blocking_send(op).map_err(|_| Error::Closed)?;
-    drop(queue);
-    answered.blocking_recv().map_err(|_| Error::Closed)??;
+    let write = Write::Install(Arc::clone(collection), Box::new(built));
+    match hand_in(queue, write) {
+        Err(Error::Closed) => return Ok(()),
+        done => done?,
+    }
     tracing::info!(collection = %record.name, rows, seconds = began.elapsed().as_secs_f32(),
         "sealed a segment");
     Ok(())

@@ -25,6 +25,7 @@ mod models;
 mod one_to_one;
 mod operation;
 mod operations;
+mod payload_index;
 mod plan;
 mod probe;
 mod queries;
@@ -38,7 +39,7 @@ mod verify;
 mod writer;
 
 pub use crate::encoder::ImageError;
-pub use crate::store::CollectionRecord;
+pub use crate::store::{CollectionRecord, PayloadIndex};
 pub use calibrate::Calibrate;
 pub use classify::{Answer, Classify, LabelScore, Method};
 pub use collections::{NewCollection, Source, Stats};

@@ -6,7 +6,7 @@ use super::error::Error;
 use super::item::{Change, Ready, Stored, Upserted};
 use super::requests::{Outcome, RequestKey};
 use super::writer::{Delete, Write};
-use crate::domain::{Embedding, ItemId, Label};
+use crate::domain::{Embedding, Facets, ItemId, Label};
 use crate::index::Row;
 use crate::store::{Batch, ItemRecord, Tag};
 use std::collections::{BTreeMap, HashMap};
@@ -63,6 +63,8 @@ impl<'a> Plan<'a> {
             Write::Delete(delete) => self.delete(delete),
             Write::Create(_)
             | Write::Calibrate(..)
+            | Write::Index(..)
+            | Write::Facets(..)
             | Write::Drop(_)
             | Write::AddModel { .. }
             | Write::RemoveModel { .. }
@@ -219,6 +221,9 @@ impl<'a> Plan<'a> {
     fn kill(&mut self, collection: &Arc<Collection>, record: &ItemRecord) {
         let number = collection.record().number;
         self.batch.delete_tag(number, record.seq);
+        if collection.indexed().indexes.is_some() {
+            self.batch.delete_facets(number, record.seq);
+        }
         let effect = self.effect(collection);
         let unborn = effect.born.remove(&record.seq).is_some();
         if !unborn {
@@ -247,6 +252,11 @@ impl<'a> Plan<'a> {
             id: id.clone(),
             label: record.label.clone(),
         };
+        let fields = &collection.indexed().fields;
+        let facets = Facets::of(record.label.as_ref(), &record.payload, fields);
+        if !fields.is_empty() {
+            self.batch.put_facets(number, record.seq, &facets);
+        }
         self.batch.put_item(number, &id, &record);
         self.batch.put_tag(number, record.seq, &tag);
         self.batch.put_vector(number, record.seq, vector.as_slice());
@@ -258,6 +268,7 @@ impl<'a> Plan<'a> {
             seq: record.seq,
             vector,
             tag: Arc::new(tag),
+            facets,
         };
         effect.born.insert(record.seq, row);
         self.items.insert((number, id), Some(record));

@@ -26,6 +26,8 @@ pub(super) enum Outcome {
     Accepted(String),
     /// A collection was calibrated.
     Calibrated(Box<Calibration>),
+    /// Payload indexes were changed.
+    Indexed,
     /// A segment was installed.
     Installed,
 }

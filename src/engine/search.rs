@@ -162,6 +162,7 @@ impl Ask {
             ef: self.ef,
             exact: self.search.exact,
             max_distance: self.bound,
+            filter: self.search.filter.as_ref(),
         }
     }
 
@@ -178,8 +179,8 @@ impl Ask {
         } else {
             0
         };
-        let filtered = filter.is_some();
-        let each = filter_cost(filter.as_ref());
+        let filter = filter.clone();
+        let record = filter_cost(filter.as_ref());
         let (vector, k, recall, ef, exact) = (
             self.probe.vector.clone(),
             self.k,
@@ -195,8 +196,9 @@ impl Ask {
                 ef,
                 exact,
                 max_distance: None,
+                filter: filter.as_ref(),
             };
-            records + each * collection.snapshot().cost(&query, filtered)
+            records + collection.snapshot().cost(&query, record)
         }
     }
 

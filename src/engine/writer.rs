@@ -4,6 +4,7 @@ use super::collection::{Collection, RowTag};
 use super::error::{Error, Resource};
 use super::item::{Change, Ready};
 use super::items::Reserved;
+use super::payload_index;
 use super::plan::Plan;
 use super::requests::{Outcome, RequestKey};
 use super::{Inner, now_ms};
@@ -46,6 +47,10 @@ pub(super) enum Write {
     Delete(Delete),
     /// Sets or forgets a collection's calibration.
     Calibrate(Arc<Collection>, Option<Box<Calibration>>),
+    /// Changes a collection's payload indexes.
+    Index(Arc<Collection>, payload_index::Change),
+    /// Keeps what rows have at indexed fields.
+    Facets(Arc<Collection>, Vec<payload_index::Row>),
     /// Makes a sealed segment part of its collection.
     Install(Arc<Collection>, Box<Built<RowTag>>),
 }
@@ -95,6 +100,22 @@ pub(super) struct Op {
     /// The memory an item of a stream takes, given back once it is written: a client that
     /// does not read its answers must not hold on to it.
     pub(super) bytes: Option<Reserved>,
+}
+
+/// Hands in a write from the background, and waits until it is done.
+pub(super) fn hand_in(queue: &mpsc::WeakSender<Op>, write: Write) -> Result<(), Error> {
+    let queue = queue.upgrade().ok_or(Error::Closed)?;
+    let (answer, answered) = oneshot::channel();
+    let op = Op {
+        write,
+        request: None,
+        answer,
+        bytes: None,
+    };
+    queue.blocking_send(op).map_err(|_| Error::Closed)?;
+    drop(queue);
+    answered.blocking_recv().map_err(|_| Error::Closed)??;
+    Ok(())
 }
 
 /// Runs until every sender is gone and the queue is empty.
@@ -176,6 +197,10 @@ fn alone(inner: &Inner, op: Op) {
             Write::Calibrate(collection, calibration) => {
                 calibrate(inner, &collection, calibration, op.request.as_ref())
             }
+            Write::Index(collection, change) => {
+                payload_index::change(inner, &collection, &change, op.request.as_ref())
+            }
+            Write::Facets(collection, rows) => payload_index::keep(inner, &collection, rows),
             Write::Install(collection, built) => install(inner, &collection, *built),
             Write::Upsert(..) | Write::Update(..) | Write::Delete(..) => {
                 Err(Error::Internal("an item write outside a group".into()))
@@ -194,7 +219,12 @@ fn remembered(inner: &Inner, key: Option<&RequestKey>) -> Result<Option<Outcome>
     }
 }
 
-fn remember(batch: &mut Batch, key: Option<&RequestKey>, outcome: &Outcome) -> Result<(), Error> {
+/// Remembers the answer to a request, if it bears an id.
+pub(super) fn remember(
+    batch: &mut Batch,
+    key: Option<&RequestKey>,
+    outcome: &Outcome,
+) -> Result<(), Error> {
     if let Some(key) = key {
         batch.put_request(key.as_bytes(), now_ms(), &outcome.encode()?);
     }

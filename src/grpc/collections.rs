@@ -4,7 +4,7 @@ use super::convert::{self, missing};
 use super::pb::{self, collection_service_server::CollectionService};
 use super::{status, token};
 use crate::domain::{CollectionName, Invalid, Metric};
-use crate::engine::{CollectionRecord, Engine, NewCollection, Source};
+use crate::engine::{CollectionRecord, Engine, NewCollection, PayloadIndex, Source};
 
 use std::sync::Arc;
 use tonic::{Request, Response, Status};
@@ -82,7 +82,7 @@ fn new_collection(message: pb::Collection) -> Result<NewCollection, Status> {
     })
 }
 
-fn to_message(record: CollectionRecord) -> pb::Collection {
+fn to_message(record: CollectionRecord, indexes: Vec<PayloadIndex>) -> pb::Collection {
     let metric = match record.metric {
         Metric::Cosine => pb::Metric::Cosine,
         Metric::Euclidean => pb::Metric::Euclidean,
@@ -105,6 +105,22 @@ fn to_message(record: CollectionRecord) -> pb::Collection {
         create_time: Some(convert::time(record.created_ms)),
         views: record.views.into(),
         recall_target: record.recall.get(),
+        payload_indexes: indexes.into_iter().map(index).collect(),
+    }
+}
+
+fn index(index: PayloadIndex) -> pb::PayloadIndex {
+    pb::PayloadIndex {
+        field: index.field,
+        ready: index.ready,
+    }
+}
+
+impl Collections {
+    /// A collection with its payload indexes; it may be deleted meanwhile.
+    fn described(&self, record: CollectionRecord) -> pb::Collection {
+        let indexes = self.0.payload_indexes(&record.name).unwrap_or_default();
+        to_message(record, indexes)
     }
 }
 
@@ -119,7 +135,7 @@ impl CollectionService for Collections {
         let new = new_collection(new)?;
         let record = self.0.create_collection(new, &request.request_id).await?;
         Ok(Response::new(pb::CreateCollectionResponse {
-            collection: Some(to_message(record)),
+            collection: Some(to_message(record, Vec::new())),
         }))
     }
 
@@ -129,7 +145,7 @@ impl CollectionService for Collections {
     ) -> Result<Response<pb::GetCollectionResponse>, Status> {
         let name = convert::collection(request.into_inner().name)?;
         Ok(Response::new(pb::GetCollectionResponse {
-            collection: Some(to_message(self.0.collection(&name)?)),
+            collection: Some(self.described(self.0.collection(&name)?)),
         }))
     }
 
@@ -150,7 +166,7 @@ impl CollectionService for Collections {
             token::make("collections", last.name.as_str())
         });
         Ok(Response::new(pb::ListCollectionsResponse {
-            collections: page.into_iter().map(to_message).collect(),
+            collections: page.into_iter().map(|c| self.described(c)).collect(),
             next_page_token,
         }))
     }
@@ -181,5 +197,32 @@ impl CollectionService for Collections {
             index_bytes: stats.index_bytes as u64,
             disk_bytes: stats.disk_bytes,
         }))
+    }
+
+    async fn create_payload_index(
+        &self,
+        request: Request<pb::CreatePayloadIndexRequest>,
+    ) -> Result<Response<pb::CreatePayloadIndexResponse>, Status> {
+        let request = request.into_inner();
+        let name = convert::collection(request.collection)?;
+        let made = self
+            .0
+            .create_payload_index(&name, request.field, &request.request_id)
+            .await?;
+        Ok(Response::new(pb::CreatePayloadIndexResponse {
+            payload_index: Some(index(made)),
+        }))
+    }
+
+    async fn delete_payload_index(
+        &self,
+        request: Request<pb::DeletePayloadIndexRequest>,
+    ) -> Result<Response<pb::DeletePayloadIndexResponse>, Status> {
+        let request = request.into_inner();
+        let name = convert::collection(request.collection)?;
+        self.0
+            .delete_payload_index(&name, request.field, &request.request_id)
+            .await?;
+        Ok(Response::new(pb::DeletePayloadIndexResponse {}))
     }
 }

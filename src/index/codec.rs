@@ -4,10 +4,10 @@ use super::Options;
 use super::graph::{Graph, Layer};
 use super::inverted::Inverted;
 use super::part::Part;
-use super::plan::{Plan, Step, Way};
+use super::plan::{Plan, Step, Steps, Way};
 use xxhash_rust::xxh3::xxh3_64;
 
-const MAGIC: &[u8; 8] = b"twxseg\0\x02";
+const MAGIC: &[u8; 8] = b"twxseg\0\x03";
 
 /// Appends to what becomes a file.
 pub(super) struct Writer(Vec<u8>);
@@ -63,8 +63,18 @@ fn encode_graph(graph: Option<&Graph>, out: &mut Writer) {
 }
 
 fn encode_plan(plan: &Plan, out: &mut Writer) {
-    out.count(plan.steps.len());
-    for step in &plan.steps {
+    encode_steps(&plan.steps, out);
+    out.floats(&[plan.row_nanos]);
+    out.count(plan.filtered.len());
+    for (share, steps) in &plan.filtered {
+        out.floats(&[*share]);
+        encode_steps(steps, out);
+    }
+}
+
+fn encode_steps(steps: &Steps, out: &mut Writer) {
+    out.count(steps.0.len());
+    for step in &steps.0 {
         let numbers = match step.way {
             Way::Scan => [0, 0, 0, 0],
             Way::Walk { ef } => [1, ef, 0, 0],
@@ -185,9 +195,21 @@ fn decode_graph(rows: usize, reader: &mut Reader<'_>) -> Result<Option<Graph>, S
 }
 
 fn decode_plan(reader: &mut Reader<'_>) -> Result<Plan, String> {
-    let steps = reader.number()?;
-    let mut plan = Plan::default();
-    for _ in 0..steps {
+    let mut plan = Plan {
+        steps: decode_steps(reader)?,
+        row_nanos: reader.floats(1)?[0],
+        filtered: Vec::new(),
+    };
+    for _ in 0..reader.number()? {
+        let share = reader.floats(1)?[0];
+        plan.filtered.push((share, decode_steps(reader)?));
+    }
+    Ok(plan)
+}
+
+fn decode_steps(reader: &mut Reader<'_>) -> Result<Steps, String> {
+    let mut steps = Steps::default();
+    for _ in 0..reader.number()? {
         let numbers = reader.numbers(4)?;
         let way = match [0, 1, 2, 3].map(|i| numbers[i] as usize) {
             [0, ..] => Way::Scan,
@@ -199,13 +221,13 @@ fn decode_plan(reader: &mut Reader<'_>) -> Result<Plan, String> {
             },
             [kind, ..] => return Err(format!("a way of kind {kind}")),
         };
-        plan.steps.push(Step {
+        steps.0.push(Step {
             way,
             recall: reader.floats(1)?[0],
             nanos: reader.numbers(1)?[0],
         });
     }
-    Ok(plan)
+    Ok(steps)
 }
 
 #[cfg(test)]
@@ -240,12 +262,16 @@ mod tests {
             rough: 8,
             again: 4,
         };
-        let steps = vec![
+        let steps = Steps(vec![
             step(lists, 1),
             step(Way::Walk { ef: 9 }, 2),
             step(Way::Scan, 3),
-        ];
-        part.follow(Plan { steps });
+        ]);
+        part.follow(Plan {
+            filtered: vec![(0.5, Steps(vec![step(lists, 4)])), (0.25, steps.clone())],
+            steps,
+            row_nanos: 2.5,
+        });
         (options, part)
     }
 
@@ -261,7 +287,7 @@ mod tests {
             );
             assert_eq!(&read.plan, part.plan());
             let (mut again, lists) = (part, read.inverted.unwrap());
-            let near = |lists: &Inverted| lists.nearest(&[0.5; 32], 1, 9, |_| true);
+            let near = |lists: &Inverted| lists.nearest(&[0.5; 32], 1, 9, |_| true, 1.0);
             assert_eq!(near(&lists), near(again.inverted().unwrap()));
             again.file(Some(lists));
             assert_eq!(encode(&again), bytes);
@@ -293,7 +319,7 @@ mod tests {
                     ..
                 }) = decode(&options, &wrong)
                 {
-                    let near = lists.nearest(&[0.5; 32], 9, 9, |_| true);
+                    let near = lists.nearest(&[0.5; 32], 9, 9, |_| true, 1.0);
                     assert!(near.iter().all(|(_, row)| *row < 3));
                 }
             }

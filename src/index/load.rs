@@ -2,8 +2,11 @@
 
 use super::part::Part;
 use super::{Index, Options, codec};
-use crate::domain::Embedding;
+use crate::domain::{Embedding, Facets};
 use std::sync::Arc;
+
+/// A row that is stored: its sequence number and vector, and if it lives its tag and facets.
+pub type Stored<T> = (u64, Embedding, Option<(T, Facets)>);
 
 /// An index read back.
 #[derive(Debug)]
@@ -17,13 +20,12 @@ pub struct Loaded<T> {
 }
 
 impl<T: Clone + Send + Sync + 'static> Index<T> {
-    /// Reads an index back from rows, ascending, of which the dead have no tag, and from the
-    /// bytes of its segments.
+    /// Reads an index back from rows, ascending, and from the bytes of its segments.
     #[must_use]
     pub fn load(
         options: Options,
         segments: Vec<(u64, Vec<u8>)>,
-        rows: Vec<(u64, Embedding, Option<T>)>,
+        rows: Vec<Stored<T>>,
     ) -> Loaded<T> {
         let at = rows.last().map_or(0, |(seq, ..)| *seq);
         let mut used = vec![false; rows.len()];
@@ -36,14 +38,18 @@ impl<T: Clone + Send + Sync + 'static> Index<T> {
             }
         }
         let mut tail = Part::with_capacity(options.dim, 0);
-        let mut dropped = Vec::new();
-        for ((seq, vector, tag), used) in rows.into_iter().zip(used) {
-            match tag {
+        let (mut facets, mut dropped) = (Vec::new(), Vec::new());
+        for ((seq, vector, live), used) in rows.into_iter().zip(used) {
+            match live {
                 _ if used => {}
                 None => dropped.push(seq),
-                tag => tail.push(seq, vector.as_slice(), tag),
+                Some((tag, known)) => {
+                    tail.push(seq, vector.as_slice(), Some(tag));
+                    facets.push(Some(known));
+                }
             }
         }
+        tail.tabulate(&facets);
         let tail = if tail.len() == 0 {
             vec![]
         } else {
@@ -61,7 +67,7 @@ fn segment<T: Clone>(
     options: &Options,
     id: u64,
     bytes: &[u8],
-    rows: &[(u64, Embedding, Option<T>)],
+    rows: &[Stored<T>],
     used: &mut [bool],
 ) -> Result<Part<T>, String> {
     let codec::Read {
@@ -72,16 +78,20 @@ fn segment<T: Clone>(
     } = codec::decode(options, bytes)?;
     let mut part = Part::with_capacity(options.dim, seqs.len());
     let mut places = Vec::with_capacity(seqs.len());
+    let mut facets = Vec::with_capacity(seqs.len());
     for seq in seqs {
         let place = rows.binary_search_by_key(&seq, |(s, ..)| *s);
         let place = place.map_err(|_| format!("row {seq} is not there"))?;
         if used[place] {
             return Err(format!("row {seq} is in two segments"));
         }
-        let (_, vector, tag) = &rows[place];
-        part.push(seq, vector.as_slice(), tag.clone());
+        let (_, vector, live) = &rows[place];
+        let (tag, known) = live.clone().unzip();
+        part.push(seq, vector.as_slice(), tag);
+        facets.push(known);
         places.push(place);
     }
+    part.tabulate(&facets);
     for place in places {
         used[place] = true;
     }

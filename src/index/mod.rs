@@ -19,6 +19,8 @@
 mod build;
 mod codec;
 mod codes;
+mod columns;
+mod filtered;
 mod graph;
 mod inverted;
 mod job;
@@ -30,14 +32,16 @@ mod refine;
 mod sample;
 mod search;
 mod snapshot;
+mod stopwatch;
+mod tabulate;
 mod walk;
 
 pub use job::{Built, Installed, Job};
-pub use load::Loaded;
+pub use load::{Loaded, Stored};
 pub use options::Options;
 pub use snapshot::{Hit, Query, Snapshot, Stats};
 
-use crate::domain::Embedding;
+use crate::domain::{Embedding, Facets};
 use arc_swap::ArcSwap;
 use part::Part;
 use snapshot::View;
@@ -53,6 +57,8 @@ pub struct Row<T> {
     pub vector: Embedding,
     /// The caller's.
     pub tag: T,
+    /// What filters may be answered from.
+    pub facets: Facets,
 }
 
 /// The writer's side of the parts.

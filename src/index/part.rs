@@ -1,12 +1,14 @@
 //! Rows that belong together: immutable, but for the moment of each one's death.
 
 use super::codes::Codes;
+use super::columns::Columns;
 use super::graph::Graph;
 use super::inverted::Inverted;
 use super::plan::{Plan, Way};
 use super::{Options, Row};
-use crate::domain::Recall;
+use crate::domain::{Facets, Recall};
 use crate::simd::AlignedRows;
+use arc_swap::ArcSwap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -28,6 +30,8 @@ pub(super) struct Part<T> {
     codes: Option<Codes>,
     inverted: Option<Inverted>,
     plan: Plan,
+    /// What filters are answered from.
+    columns: ArcSwap<Columns>,
 }
 
 impl<T> Part<T> {
@@ -42,14 +46,18 @@ impl<T> Part<T> {
             codes: None,
             inverted: None,
             plan: Plan::default(),
+            columns: ArcSwap::default(),
         }
     }
 
     pub(super) fn of_rows(dim: usize, rows: Vec<Row<T>>) -> Self {
         let mut part = Self::with_capacity(dim, rows.len());
+        let mut facets = Vec::with_capacity(rows.len());
         for row in rows {
             part.push(row.seq, row.vector.as_slice(), Some(row.tag));
+            facets.push(Some(row.facets));
         }
+        part.tabulate(&facets);
         part
     }
 
@@ -74,6 +82,20 @@ impl<T> Part<T> {
 
     pub(super) fn live(&self) -> usize {
         self.len() - self.dead()
+    }
+
+    /// Gives the rows columns, from what is known of each that lives.
+    pub(super) fn tabulate(&mut self, facets: &[Option<Facets>]) {
+        self.columns = ArcSwap::from_pointee(Columns::of(facets));
+    }
+
+    pub(super) fn columns(&self) -> Arc<Columns> {
+        self.columns.load_full()
+    }
+
+    /// Puts other columns in the place of those there are.
+    pub(super) fn set_columns(&self, columns: Columns) {
+        self.columns.store(Arc::new(columns));
     }
 
     /// Gives the rows codes.
@@ -119,7 +141,8 @@ impl<T> Part<T> {
     pub(super) fn bytes(&self) -> usize {
         let codes = self.codes().map_or(0, Codes::bytes);
         let lists = self.inverted().map_or(0, Inverted::bytes);
-        self.rows.bytes() + codes + lists + self.graph().map_or(0, Graph::bytes)
+        let columns = self.columns.load().bytes();
+        self.rows.bytes() + codes + lists + columns + self.graph().map_or(0, Graph::bytes)
     }
 
     pub(super) fn graph(&self) -> Option<&Graph> {
@@ -172,10 +195,16 @@ impl<T: Clone> Part<T> {
         }
         order.sort_unstable();
         let mut part = Self::with_capacity(dim, order.len());
+        let columns: Vec<_> = sources.iter().map(|source| source.columns()).collect();
+        let mut facets = Vec::with_capacity(order.len());
         for (seq, which, row) in order {
             let source = &sources[which];
             part.push(seq, source.rows.row(row), source.tags[row].clone());
+            // A row's number fits: a part has fewer than 2^32.
+            let row = u32::try_from(row).unwrap_or(u32::MAX);
+            facets.push(Some(columns[which].facets(row)));
         }
+        part.tabulate(&facets);
         (part, dead)
     }
 }

@@ -3,17 +3,20 @@
 
 use super::Options;
 use super::part::Part;
-use super::sample::{For, sample};
+use super::sample::{For, is_among, sample};
 use super::search::{COMPARED_AGAIN, Wanted};
+use super::stopwatch::Stopwatch;
 use super::walk::{Exact, Keys};
 use crate::domain::Recall;
 use rayon::prelude::*;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Questions asked.
 const QUESTIONS: usize = 400;
 /// Answers expected of each.
 const K: usize = 10;
+/// Of them, so many are asked with filters.
+const WITH_FILTERS: usize = 100;
 /// The faster of so many rounds counts.
 const ROUNDS: usize = 2;
 /// Candidates that walks keep.
@@ -24,6 +27,11 @@ const EF: [usize; 15] = [
 const PARTS_OF_LISTS: [usize; 11] = [60, 40, 26, 18, 12, 9, 7, 5, 4, 3, 2];
 /// Rows compared by their codes, and then exactly, as times the rows wanted.
 const AGAIN: [(usize, usize); 4] = [(8, 2), (12, 4), (40, 4), (120, 6)];
+/// The shares of rows that filters let through when ways are tried: from the first on, each so many
+/// times the one before, as long as more rows than these are left. Fewer are compared one by one.
+const SHARES: (f32, f32, f32) = (0.5, 0.5, 2_000.0);
+/// The same for lists with a filter.
+const AGAIN_WITH_FILTERS: (usize, usize) = (12, 4);
 /// Nobody can ask for less: `domain::Recall`.
 const USEFUL: f32 = 0.5;
 /// A way that finds so much is thorough enough: those beyond are not tried.
@@ -88,28 +96,20 @@ pub(super) struct Step {
 
 /// The ways worth going: each slower than the one before, and finding more.
 #[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Steps(pub(super) Vec<Step>);
+
+/// How a part is best searched.
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Plan {
-    pub(super) steps: Vec<Step>,
+    /// Without a filter.
+    pub(super) steps: Steps,
+    /// With filters that let such a share of the rows through, from the greatest on.
+    pub(super) filtered: Vec<(f32, Steps)>,
+    /// What one row takes that is compared by its code, in nanoseconds.
+    pub(super) row_nanos: f32,
 }
 
-impl Plan {
-    /// The fastest way to a recall; without one that was found to reach it, a scan.
-    pub(super) fn way(&self, recall: Recall) -> Way {
-        if recall == Recall::ALL {
-            return Way::Scan;
-        }
-        let recall = recall.get();
-        let wanted = recall + RESERVE * (1.0 - recall);
-        let enough = self.steps.iter().find(|step| step.recall >= wanted);
-        enough.map_or(Way::Scan, |step| step.way)
-    }
-
-    /// Whether any way worth going is a walk.
-    pub(super) fn walks(&self) -> bool {
-        let mut ways = self.steps.iter().map(|step| step.way);
-        ways.any(|way| matches!(way, Way::Walk { .. }))
-    }
-
+impl Steps {
     fn of(mut steps: Vec<Step>) -> Self {
         steps.retain(|step| step.recall >= USEFUL);
         steps.sort_by_key(|step| step.nanos);
@@ -119,23 +119,72 @@ impl Plan {
             most = if more { step.recall } else { most };
             more
         });
-        Self { steps }
+        Self(steps)
+    }
+
+    /// The fastest way that was found to reach a recall.
+    fn to(&self, recall: Recall) -> Option<Step> {
+        if recall == Recall::ALL {
+            return None;
+        }
+        let recall = recall.get();
+        let wanted = recall + RESERVE * (1.0 - recall);
+        let mut steps = self.0.iter().copied();
+        steps.find(|step| step.recall >= wanted)
+    }
+}
+
+impl Plan {
+    /// The fastest way to a recall; without one that was found to reach it, a scan.
+    pub(super) fn way(&self, recall: Recall) -> Way {
+        self.steps.to(recall).map_or(Way::Scan, |step| step.way)
+    }
+
+    /// The same where only a share of the rows counts.
+    pub(super) fn filtered(&self, recall: Recall, share: f64) -> Option<Step> {
+        let mut levels = self.filtered.iter();
+        let level = levels.find(|(let_through, _)| f64::from(*let_through) <= share);
+        let (_, steps) = level.or(self.filtered.last())?;
+        steps.to(recall)
+    }
+
+    /// Whether any way worth going is a walk.
+    pub(super) fn walks(&self) -> bool {
+        let filtered = self.filtered.iter().map(|(_, steps)| steps);
+        let all = filtered.chain([&self.steps]).flat_map(|steps| &steps.0);
+        all.into_iter()
+            .any(|step| matches!(step.way, Way::Walk { .. }))
     }
 
     /// Tries the ways that a part has, by questions: rows that its graph does not lead to.
     pub(super) fn learnt<T: Sync>(options: &Options, part: &Part<T>, questions: &[u32]) -> Self {
-        let trial = Trial::new(options, part, questions);
-        let mut steps = vec![trial.ask(Way::Scan)];
-        for ways in ladders(part) {
-            for way in ways {
-                let step = trial.ask(way);
-                steps.push(step);
-                if step.recall >= THOROUGH {
-                    break;
-                }
-            }
+        let trial = Trial::new(options, part, questions, 1.0);
+        let scan = trial.ask(Way::Scan);
+        let mut steps = vec![scan];
+        trial.climb(ladders(part), scan.nanos, &mut steps);
+        let mut plan = Self {
+            steps: Steps::of(steps),
+            ..Self::default()
+        };
+        let (mut share, times, least) = SHARES;
+        let few = &questions[..questions.len().min(WITH_FILTERS)];
+        #[expect(clippy::cast_precision_loss, reason = "a number of rows")]
+        while share * part.len() as f32 > least {
+            let trial = Trial::new(options, part, few, share);
+            plan.row_nanos = plan.row_nanos.max(trial.row_nanos());
+            // Then the rows are better compared one by one.
+            let limit = share * part.len() as f32 * plan.row_nanos;
+            let mut steps = Vec::new();
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "a time"
+            )]
+            trial.climb(ladders_with_filters(part), limit as u32, &mut steps);
+            plan.filtered.push((share, Steps::of(steps)));
+            share *= times;
         }
-        Self::of(steps)
+        plan
     }
 }
 
@@ -171,20 +220,33 @@ fn ladders<T>(part: &Part<T>) -> Vec<Vec<Way>> {
     ladders
 }
 
+/// The ways worth trying where a share of the rows counts.
+fn ladders_with_filters<T>(part: &Part<T>) -> Vec<Vec<Way>> {
+    let mut ladders = ladders(part);
+    ladders.retain(|ladder| match ladder.first() {
+        Some(Way::Lists { rough, again, .. }) => (*rough, *again) == AGAIN_WITH_FILTERS,
+        _ => true,
+    });
+    ladders
+}
+
 /// Questions to a part, and the rows that answer them.
 struct Trial<'a, T> {
     options: &'a Options,
     part: &'a Part<T>,
     questions: &'a [u32],
+    /// Of the rows, this share counts.
+    share: f32,
     answers: Vec<Vec<u32>>,
 }
 
 impl<'a, T: Sync> Trial<'a, T> {
-    fn new(options: &'a Options, part: &'a Part<T>, questions: &'a [u32]) -> Self {
+    fn new(options: &'a Options, part: &'a Part<T>, questions: &'a [u32], share: f32) -> Self {
         let mut trial = Self {
             options,
             part,
             questions,
+            share,
             answers: Vec::new(),
         };
         let near: Vec<Vec<Vec<(f32, u32)>>> = trial
@@ -205,7 +267,33 @@ impl<'a, T: Sync> Trial<'a, T> {
 
     /// Questions do not answer one another.
     fn counts(&self, row: u32) -> bool {
-        self.questions.binary_search(&row).is_err()
+        let let_through = self.share >= 1.0 || is_among(row, f64::from(self.share), For::Filters);
+        let_through && self.questions.binary_search(&row).is_err()
+    }
+
+    /// Asks by ways, each ladder until it has found all or takes too long.
+    fn climb(&self, ladders: Vec<Vec<Way>>, nanos: u32, steps: &mut Vec<Step>) {
+        for ways in ladders {
+            for way in ways {
+                let step = self.ask(way);
+                steps.push(step);
+                if step.recall >= THOROUGH || step.nanos > nanos {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// What it takes to compare a row by its code.
+    #[expect(clippy::cast_precision_loss, reason = "a time")]
+    fn row_nanos(&self) -> f32 {
+        let rows = self.rows();
+        let begun = Stopwatch::start();
+        for question in self.questions.iter().take(K) {
+            let wanted = self.wanted(*question, &|_| true);
+            std::hint::black_box(wanted.compared(self.part, rows.clone()));
+        }
+        begun.elapsed().as_secs_f32() * 1e9 / (K * rows.len().max(1)) as f32
     }
 
     fn rows(&self) -> Vec<u32> {
@@ -236,8 +324,9 @@ impl<'a, T: Sync> Trial<'a, T> {
         let asked = if few { K } else { self.questions.len() };
         let questions = || self.questions.iter().zip(&self.answers).take(asked);
         let (mut fastest, mut found) = (Duration::MAX, 0);
-        for _ in 0..ROUNDS {
-            let begun = Instant::now();
+        let rounds = if self.share < 1.0 { 1 } else { ROUNDS };
+        for _ in 0..rounds {
+            let begun = Stopwatch::start();
             let right = questions().map(|(question, answers)| {
                 let near = self.found_by(way, *question);
                 near.iter().filter(|(_, row)| answers.contains(row)).count()
@@ -254,15 +343,21 @@ impl<'a, T: Sync> Trial<'a, T> {
         }
     }
 
-    fn found_by(&self, way: Way, question: u32) -> Vec<(f32, u32)> {
-        let wanted = Wanted {
+    fn wanted<'w>(&'w self, question: u32, counts: &'w dyn Fn(u32) -> bool) -> Wanted<'w> {
+        Wanted {
             options: self.options,
             query: self.vector(question),
             k: K,
             again: COMPARED_AGAIN,
-            counts: &|row| self.counts(row),
-        };
-        match wanted.nearest(self.part, way) {
+            counts,
+            filtered: self.share < 1.0,
+            share: f64::from(self.share),
+        }
+    }
+
+    fn found_by(&self, way: Way, question: u32) -> Vec<(f32, u32)> {
+        let counts = |row| self.counts(row);
+        match self.wanted(question, &counts).nearest(self.part, way) {
             Some(near) => near.rows.into_iter().take(K).collect(),
             None => self.nearest(question, &self.rows()),
         }
@@ -291,13 +386,17 @@ mod tests {
             recall,
             nanos,
         };
-        let plan = Plan::of(vec![
+        let steps = Steps::of(vec![
             step(64, 0.99, 300),
             step(16, 0.90, 100),
             step(24, 0.89, 200),
             step(500, 0.9999, 900),
         ]);
-        assert_eq!(plan.steps.len(), 3);
+        assert_eq!(steps.0.len(), 3);
+        let plan = Plan {
+            steps,
+            ..Plan::default()
+        };
         let way = |recall| plan.way(Recall::new("recall", recall).unwrap());
         assert_eq!(way(0.5), Way::Walk { ef: 16 });
         assert_eq!(way(0.98), Way::Walk { ef: 64 });

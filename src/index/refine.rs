@@ -11,7 +11,7 @@ use super::codes::Codes;
 use super::graph::{Graph, unlinked};
 use super::inverted::Inverted;
 use super::search::rekey;
-use super::walk::{self, Exact, Keys};
+use super::walk::{self, Exact};
 use crate::simd::AlignedRows;
 use hnsw_rs::prelude::Distance;
 use rayon::prelude::*;
@@ -117,14 +117,11 @@ impl Refine<'_> {
     fn listed(&self, lists: &Inverted, node: u32) -> Vec<Near> {
         let row = self.rows.padded(node as usize);
         let probes = lists.lists().div_ceil(PART_OF_LISTS);
-        let mut rough = lists.nearest(row, probes, 2 * LOOKED_AT, |other| other != node);
+        let mut rough = lists.nearest(row, probes, 2 * LOOKED_AT, |other| other != node, 1.0);
         let codes = self
             .codes
             .and_then(|codes| codes.query(&row[..self.rows.dim()]));
         if let Some(coded) = codes {
-            for (_, row) in &rough {
-                coded.prefetch(*row);
-            }
             rekey(&coded, &mut rough);
         }
         if rough.len() > LOOKED_AT {

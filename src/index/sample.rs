@@ -8,27 +8,34 @@ pub(super) enum For {
     Codes,
     Layers,
     Questions,
+    Filters,
 }
 
 /// About so many of `rows` rows, ascending; all of them where there are no more; at least one of
 /// any.
+#[expect(clippy::cast_precision_loss, reason = "a share may be rounded")]
+pub(super) fn sample(rows: usize, most: usize, what: For) -> Vec<u32> {
+    let all = 0..u32::try_from(rows).unwrap_or(u32::MAX);
+    if rows <= most {
+        return all.collect();
+    }
+    let share = most as f64 / rows as f64;
+    let mut some: Vec<u32> = all.filter(|row| is_among(*row, share, what)).collect();
+    if some.is_empty() {
+        some.push(0);
+    }
+    some
+}
+
+/// Whether a row is among a share of all.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_precision_loss,
     clippy::cast_sign_loss,
     reason = "a threshold may be rounded"
 )]
-pub(super) fn sample(rows: usize, most: usize, what: For) -> Vec<u32> {
-    let all = 0..u32::try_from(rows).unwrap_or(u32::MAX);
-    if rows <= most {
-        return all.collect();
-    }
-    let below = (most as f64 / rows as f64 * u64::MAX as f64) as u64;
-    let mut some: Vec<u32> = all.filter(|row| mixed(*row, what) < below).collect();
-    if some.is_empty() {
-        some.push(0);
-    }
-    some
+pub(super) fn is_among(row: u32, share: f64, what: For) -> bool {
+    mixed(row, what) < (share * u64::MAX as f64) as u64
 }
 
 /// The finaliser of `SplitMix64` (Steele, Lea and Flood 2014).

@@ -3,22 +3,26 @@
 
 use super::Options;
 use super::codes::Coded;
+use super::columns::Asked;
+use super::filtered::{Course, course};
 use super::inverted::Inverted;
 use super::part::Part;
 use super::plan::Way;
 use super::snapshot::{Keep, Query, View};
 use super::walk::{self, Exact, Keys};
+use crate::domain::Recall;
 
-/// A filtered walk keeps so many times more.
-const FILTER_FACTOR: usize = 4;
 /// A search that found too little, or ended among equals, looks at so many times more.
 const MORE: usize = 8;
 /// Of what a walk by codes found, at least so many are compared again, exactly.
 pub(super) const COMPARED_AGAIN: usize = 40;
-/// Of what lists hold with a filter, so many times `k` are compared by codes, and then exactly.
-const FILTERED: (usize, usize) = (16, 4);
-/// The same where a walk found too little: what is near is dead, and the rest about as far.
+/// Where a walk found too little (what is near is dead, and the rest about as far), of what lists
+/// hold so many times `k` are compared by codes, and then exactly.
 const BURIED: (usize, usize) = (64, 24);
+/// Fewer rows are compared exactly at once.
+const MANY: usize = 64;
+/// So many rows are fetched while as many are compared.
+const AHEAD: usize = 32;
 /// Lists are searched for at least so many.
 const LEAST_K: usize = 10;
 
@@ -37,19 +41,30 @@ pub(super) struct Wanted<'a> {
     pub(super) k: usize,
     /// Of what a walk by codes found, so many are compared again, exactly.
     pub(super) again: usize,
-    /// The rows that count. A walk finds others too.
+    /// The rows that count.
     pub(super) counts: &'a dyn Fn(u32) -> bool,
+    /// Whether a filter lets only some through, and about which share of all.
+    pub(super) filtered: bool,
+    pub(super) share: f64,
 }
 
 impl Wanted<'_> {
-    /// The rows that a way finds; `None` if the part has no such way.
-    pub(super) fn nearest<T>(&self, part: &Part<T>, way: Way) -> Option<Near> {
-        let exact = Exact {
+    fn exact<'p, T>(&'p self, part: &'p Part<T>) -> Exact<'p> {
+        Exact {
             options: self.options,
             rows: &part.rows,
             query: self.query,
-        };
-        let coded = || part.codes()?.query(&self.query[..part.rows.dim()]);
+        }
+    }
+
+    fn coded<'p, T>(&self, part: &'p Part<T>) -> Option<Coded<'p>> {
+        part.codes()?.query(&self.query[..part.rows.dim()])
+    }
+
+    /// The rows that a way finds; `None` if the part has no such way.
+    pub(super) fn nearest<T>(&self, part: &Part<T>, way: Way) -> Option<Near> {
+        let exact = self.exact(part);
+        let coded = || self.coded(part);
         match way {
             Way::Scan => None,
             Way::Walk { ef } => {
@@ -58,8 +73,12 @@ impl Wanted<'_> {
                     Some(coded) => (walk::nearest(graph, &coded, ef), true),
                     None => (walk::nearest(graph, &exact, ef), false),
                 };
-                let all = found.len() < ef && (!by_code || found.len() <= self.again);
+                let mut all = found.len() < ef;
+                if self.filtered {
+                    found.retain(|(_, row)| (self.counts)(*row));
+                }
                 if by_code {
+                    all &= found.len() <= self.again;
                     found.truncate(self.again);
                     found = compared(&exact, found);
                 }
@@ -87,12 +106,9 @@ impl Wanted<'_> {
         probes: usize,
         (most, again): (usize, usize),
     ) -> Near {
-        let mut rough = lists.nearest(self.query, probes, most, self.counts);
+        let mut rough = lists.nearest(self.query, probes, most, self.counts, self.share);
         let mut all = probes >= lists.lists() && rough.len() < most;
         if let Some(coded) = coded {
-            for (_, row) in &rough {
-                coded.prefetch(*row);
-            }
             rekey(&coded, &mut rough);
         }
         if rough.len() > again {
@@ -103,23 +119,45 @@ impl Wanted<'_> {
         let rows = compared(exact, rough);
         Near { rows, all }
     }
+
+    /// The nearest of these rows, by codes first where they are many.
+    pub(super) fn compared<T>(&self, part: &Part<T>, rows: Vec<u32>) -> Near {
+        let exact = self.exact(part);
+        let mut near: Vec<(f32, u32)> = rows.into_iter().map(|row| (0.0, row)).collect();
+        let again = self.again.max(MANY);
+        let all = near.len() <= again;
+        if !all && let Some(coded) = self.coded(part) {
+            rekey(&coded, &mut near);
+            near.select_nth_unstable_by(again, |a, b| a.0.total_cmp(&b.0));
+            near.truncate(again);
+        }
+        let rows = compared(&exact, near);
+        Near { rows, all }
+    }
 }
 
 /// Gives rows other keys.
 pub(super) fn rekey(by: &impl Keys, rows: &mut [(f32, u32)]) {
-    let nodes: Vec<u32> = rows.iter().map(|(_, row)| *row).collect();
-    let mut keys = Vec::with_capacity(nodes.len());
-    by.keys(&nodes, &mut keys);
-    rows.iter_mut()
-        .zip(keys)
-        .for_each(|((key, _), new)| *key = new);
+    let (mut nodes, mut keys) = (Vec::with_capacity(AHEAD), Vec::with_capacity(AHEAD));
+    for (_, row) in rows.iter().take(AHEAD) {
+        by.prefetch(*row);
+    }
+    let mut parts = rows.chunks_mut(AHEAD).peekable();
+    while let Some(part) = parts.next() {
+        for (_, row) in parts.peek().into_iter().flat_map(|next| next.iter()) {
+            by.prefetch(*row);
+        }
+        nodes.clear();
+        nodes.extend(part.iter().map(|(_, row)| *row));
+        by.keys(&nodes, &mut keys);
+        for ((key, _), new) in part.iter_mut().zip(&keys) {
+            *key = *new;
+        }
+    }
 }
 
 /// With exact keys, nearest first.
 fn compared(exact: &Exact<'_>, mut rows: Vec<(f32, u32)>) -> Vec<(f32, u32)> {
-    for (_, row) in &rows {
-        exact.prefetch(*row);
-    }
     rekey(exact, &mut rows);
     rows.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
     rows
@@ -132,37 +170,32 @@ pub(super) struct Search<'s, 'q, T> {
     pub(super) query: &'q Query<'q>,
     /// Padded.
     pub(super) vector: &'q [f32],
+    /// The query's filter.
+    pub(super) asked: &'q Asked<'q>,
+    /// What that does not say.
     pub(super) keep: Keep<'q, T>,
 }
 
-/// How a part is searched for a query: a filter is best asked of rows as lists show them.
-fn way<T>(options: &Options, part: &Part<T>, query: &Query<'_>, filtered: bool) -> Way {
+/// How a part is searched without a filter.
+fn way<T>(part: &Part<T>, query: &Query<'_>) -> Way {
     let k = query.k;
     let way = match (query.exact, query.ef) {
         (true, _) => Way::Scan,
         (false, Some(ef)) => Way::Walk { ef: ef.max(k) },
         (false, None) => part.way(query.recall).thorough(k),
     };
-    let way = match (way, part.inverted()) {
-        (Way::Walk { .. } | Way::Lists { .. }, Some(lists)) if filtered => {
-            every_list(lists, FILTERED)
-        }
-        (Way::Walk { ef }, _) => {
-            // How many live now says nothing of the moment that a snapshot shows: it only
-            // guides. Dead rows are walked through: the more, the more candidates it takes.
-            let times = if filtered { FILTER_FACTOR } else { 1 };
-            let ef = ef.saturating_mul(times * part.len());
-            Way::Walk {
-                ef: ef.div_ceil(part.live().max(1)),
-            }
-        }
-        (way, _) => way,
-    };
-    affordable(options, part, query, way)
+    match way {
+        // How many live now says nothing of the moment that a snapshot shows: it only guides. Dead
+        // rows are walked through: the more, the more candidates it takes.
+        Way::Walk { ef } => Way::Walk {
+            ef: ef.saturating_mul(part.len()).div_ceil(part.live().max(1)),
+        },
+        way => way,
+    }
 }
 
 /// A look at all lists: rows that do not count take no other's place.
-fn every_list(lists: &Inverted, (rough, again): (usize, usize)) -> Way {
+pub(super) fn every_list(lists: &Inverted, (rough, again): (usize, usize)) -> Way {
     Way::Lists {
         probes: lists.lists(),
         rough,
@@ -193,17 +226,27 @@ fn looked_at<T>(options: &Options, part: &Part<T>, query: &Query<'_>, way: Way) 
     }
 }
 
-/// About how many distances a search of a part computes. A selective filter ends in a scan.
+/// About how many distances a search of a part computes. What a filter's columns do not say is
+/// asked of records, each of which is worth `record` distances.
 pub(super) fn cost<T>(
     options: &Options,
     part: &Part<T>,
     query: &Query<'_>,
-    filtered: bool,
+    asked: Option<&Asked<'_>>,
+    record: usize,
 ) -> usize {
-    if filtered {
-        return part.len();
-    }
-    looked_at(options, part, query, way(options, part, query, filtered))
+    let (course, record) = match asked {
+        None => (Course::Way(way(part, query)), 1),
+        Some(asked) if asked.complete => (course(part, query, asked, true), 1),
+        Some(asked) => (course(part, query, asked, false), record),
+    };
+    let rows = match course {
+        Course::Rows(rows) => rows.len(),
+        // All rows may have to be asked.
+        Course::Way(_) if record > 1 => part.len(),
+        Course::Way(way) => looked_at(options, part, query, affordable(options, part, query, way)),
+    };
+    rows.saturating_mul(record)
 }
 
 impl<'s, T> Search<'s, '_, T> {
@@ -212,28 +255,37 @@ impl<'s, T> Search<'s, '_, T> {
         if self.query.k == 0 {
             return;
         }
-        let View { options, .. } = self.view;
+        let options = &self.view.options;
         let (rows, live) = (self.part.len(), self.part.live().max(1));
         let least = COMPARED_AGAIN.max(2 * self.query.k);
-        let all_count = self.keep.is_none() && self.part.all_visible(self.view.at);
+        let all_count = !self.filtered() && self.part.all_visible(self.view.at);
         let counts = |row: u32| self.counts(row as usize).is_some();
         let wanted = Wanted {
             options,
             query: self.vector,
             k: self.query.k,
-            again: if self.keep.is_some() {
+            again: if self.query.recall == Recall::ALL && self.query.ef.is_none() {
                 usize::MAX
             } else {
                 least.saturating_mul(rows).div_ceil(live)
             },
             counts: if all_count { &|_| true } else { &counts },
+            filtered: self.filtered(),
+            share: self.asked.share(),
         };
-        let mut way = way(options, self.part, self.query, self.keep.is_some());
-        while let Some(near) = wanted.nearest(self.part, way) {
-            if let Some(counted) = self.enough(&near, way, best.bound) {
-                for hit in counted {
-                    best.offer(hit);
+        let mut way = match self.course() {
+            Course::Rows(mut rows) => {
+                rows.retain(|row| counts(*row));
+                let near = wanted.compared(self.part, rows);
+                if self.offer_if_enough(&near, Way::Scan, best) {
+                    return;
                 }
+                Way::Scan
+            }
+            Course::Way(way) => affordable(options, self.part, self.query, way),
+        };
+        while let Some(near) = wanted.nearest(self.part, way) {
+            if self.offer_if_enough(&near, way, best) {
                 return;
             }
             way = affordable(options, self.part, self.query, self.more(way));
@@ -241,11 +293,33 @@ impl<'s, T> Search<'s, '_, T> {
         self.scan(best);
     }
 
+    fn filtered(&self) -> bool {
+        self.query.filter.is_some() || self.keep.is_some()
+    }
+
+    fn course(&self) -> Course {
+        if self.filtered() {
+            course(self.part, self.query, self.asked, self.keep.is_none())
+        } else {
+            Course::Way(way(self.part, self.query))
+        }
+    }
+
+    fn offer_if_enough(&self, near: &Near, way: Way, best: &mut Best<'s, T>) -> bool {
+        let Some(counted) = self.enough(near, way, best.bound) else {
+            return false;
+        };
+        for hit in counted {
+            best.offer(hit);
+        }
+        true
+    }
+
     fn more(&self, way: Way) -> Way {
         match way {
             // Few rows that count need not be linked to one another.
             Way::Walk { .. } if let Some(lists) = self.part.inverted() => every_list(lists, BURIED),
-            Way::Walk { .. } if self.keep.is_some() => Way::Scan,
+            Way::Walk { .. } if self.filtered() => Way::Scan,
             Way::Walk { ef } => Way::Walk {
                 ef: ef.saturating_mul(MORE),
             },
@@ -270,7 +344,7 @@ impl<'s, T> Search<'s, '_, T> {
         let edge = near.rows.last().filter(|_| !near.all);
         let edge = edge.map_or(f32::INFINITY, |(key, _)| distance(*key));
         // Among so many dead the walk has seen too little of those that live.
-        let buried = self.keep.is_none() && !near.all && self.part.dead() > 0 && {
+        let buried = !self.filtered() && !near.all && self.part.dead() > 0 && {
             let rows = near.rows.iter();
             let live = rows.filter(|(_, row)| self.counts(*row as usize).is_some());
             2 * live.count() < near.rows.len()
@@ -281,9 +355,9 @@ impl<'s, T> Search<'s, '_, T> {
         let counted = self.counted(&near.rows, wanted, bound);
         let enough = match counted.get(wanted.saturating_sub(1)) {
             Some(_) => counted.last().is_some_and(|last| last.0 < edge),
-            None if near.all && matches!(way, Way::Lists { .. }) => true,
+            None if near.all && !matches!(way, Way::Walk { .. }) => true,
             // By inner product even what lies beyond the bound may lead to what does not.
-            None => edge > bound && !(self.keep.is_some() && matches!(way, Way::Walk { .. })),
+            None => edge > bound && !(self.filtered() && matches!(way, Way::Walk { .. })),
         };
         enough.then_some(counted)
     }
@@ -291,8 +365,10 @@ impl<'s, T> Search<'s, '_, T> {
     /// The tag of a row that counts.
     fn counts(&self, row: usize) -> Option<&'s T> {
         let tag = self.part.visible(row, self.view.at)?;
-        let kept = self.keep.is_none_or(|keep| keep(self.part.seqs[row], tag));
-        kept.then_some(tag)
+        // A row's number fits: a part has fewer than 2^32.
+        let holds = self.asked.holds(u32::try_from(row).unwrap_or(u32::MAX));
+        let kept = || self.keep.is_none_or(|keep| keep(self.part.seqs[row], tag));
+        (holds && kept()).then_some(tag)
     }
 
     /// Of the nodes found, the first that count, and those just as far as the last of them.

@@ -1,9 +1,10 @@
 //! What a reader sees: one state of the index, and the search over it.
 
+use super::columns::Asked;
 use super::options::Options;
 use super::part::Part;
 use super::search::{self, Best, Search};
-use crate::domain::{Embedding, Recall};
+use crate::domain::{Embedding, Filter, Recall};
 use crate::simd::AlignedRows;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -44,6 +45,8 @@ pub struct Query<'a> {
     pub exact: bool,
     /// Only rows at most so far away.
     pub max_distance: Option<f32>,
+    /// Only rows that match, as far as their facets tell.
+    pub filter: Option<&'a Filter>,
 }
 
 /// A row found.
@@ -110,19 +113,26 @@ impl<T: Clone> Snapshot<T> {
         self.0.at
     }
 
-    /// The `k` nearest rows that `keep` keeps, nearest first, equal distances by sequence
-    /// number; fewer only if there are no more within `max_distance`.
+    /// The `k` nearest rows that count, nearest first, equal distances by sequence number; fewer
+    /// only if there are no more within `max_distance`. Rows count that match the filter and that
+    /// `keep` keeps; where the facets of a part's rows say all that the filter asks, `keep` is not
+    /// asked.
     #[must_use]
     pub fn search(&self, query: &Query<'_>, keep: Keep<'_, T>) -> Vec<Hit<T>> {
         let padded = AlignedRows::one(query.vector.as_slice());
         let mut best = Best::new(query);
         for part in &self.0.parts {
+            let columns = query.filter.map(|filter| (part.columns(), filter));
+            let asked = columns.as_ref();
+            let asked = asked.map(|(columns, filter)| columns.asked(filter, self.0.at));
+            let asked = asked.unwrap_or_else(Asked::nothing);
             let search = Search {
                 view: &self.0,
                 part,
                 query,
                 vector: padded.padded(0),
-                keep,
+                asked: &asked,
+                keep: keep.filter(|_| query.filter.is_none() || !asked.complete),
             };
             search.run(&mut best);
         }
@@ -172,13 +182,17 @@ impl<T: Clone> Snapshot<T> {
         nearest.into_iter().map(|(g, n)| (g, hit(n))).collect()
     }
 
-    /// About how many distances a search will compute.
+    /// About how many distances a search will compute, where asking a row by its record is worth
+    /// `record` of them.
     #[must_use]
-    pub fn cost(&self, query: &Query<'_>, filtered: bool) -> usize {
-        let parts = self.0.parts.iter();
-        parts
-            .map(|part| search::cost(&self.0.options, part, query, filtered))
-            .sum()
+    pub fn cost(&self, query: &Query<'_>, record: usize) -> usize {
+        let of = |part: &Arc<Part<T>>| {
+            let columns = query.filter.map(|filter| (part.columns(), filter));
+            let asked = columns.as_ref();
+            let asked = asked.map(|(columns, filter)| columns.asked(filter, self.0.at));
+            search::cost(&self.0.options, part, query, asked.as_ref(), record)
+        };
+        self.0.parts.iter().map(of).sum()
     }
 
     fn find(&self, seq: u64) -> Option<(&Part<T>, usize, &T)> {

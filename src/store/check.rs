@@ -3,7 +3,7 @@
 use super::frame::{self, Frame};
 use super::keys::{self, Space};
 use super::read::decode;
-use super::{Error, Store, codec};
+use super::{Error, Store, codec, facets};
 use std::collections::BTreeMap;
 
 /// At most so many damages and contradictions are told in words.
@@ -142,6 +142,16 @@ impl Store {
                 decode(key, &body, codec::read_calibration)?;
                 (!exists(&keys::numbered(Space::Collection, keys::number_at(key, 1)?))?)
                     .then_some("its collection is missing")
+            }
+            Space::PayloadIndexes => {
+                decode(key, &body, facets::read_indexes)?;
+                (!exists(&keys::numbered(Space::Collection, keys::number_at(key, 1)?))?)
+                    .then_some("its collection is missing")
+            }
+            Space::Facets => {
+                let (collection, seq) = named()?;
+                decode(key, &body, facets::decode)?;
+                (!exists(&keys::row(Space::Tag, collection, seq))?).then_some("its row is dead")
             }
             Space::Request => {
                 decode(key, &body, codec::read_request)?;

@@ -41,11 +41,15 @@ pub(crate) enum Space {
     Operation = 16,
     /// Calibrations, by collection.
     Calibration = 17,
+    /// Payload fields that are indexed, by collection.
+    PayloadIndexes = 18,
+    /// What live rows have at those fields, by collection and row.
+    Facets = 19,
 }
 
 impl Space {
     /// All of them, in the order of their keys.
-    pub(crate) const ALL: [Self; 17] = [
+    pub(crate) const ALL: [Self; 19] = [
         Self::Meta,
         Self::Migration,
         Self::Collection,
@@ -63,10 +67,12 @@ impl Space {
         Self::Model,
         Self::Operation,
         Self::Calibration,
+        Self::PayloadIndexes,
+        Self::Facets,
     ];
 
     /// The spaces whose keys go on with the number of a collection: what a purge removes.
-    pub(crate) const OF_A_COLLECTION: [Self; 8] = [
+    pub(crate) const OF_A_COLLECTION: [Self; 10] = [
         Self::Item,
         Self::Tag,
         Self::Vector,
@@ -75,6 +81,8 @@ impl Space {
         Self::SegmentBody,
         Self::SegmentGarbage,
         Self::Calibration,
+        Self::PayloadIndexes,
+        Self::Facets,
     ];
 
     /// The space of a key.
@@ -95,6 +103,8 @@ impl Space {
                 | Self::Model
                 | Self::Operation
                 | Self::Calibration
+                | Self::PayloadIndexes
+                | Self::Facets
         )
     }
 
@@ -118,6 +128,8 @@ impl Space {
             Self::Model => "model",
             Self::Operation => "operation",
             Self::Calibration => "calibration of collection",
+            Self::PayloadIndexes => "payload indexes of collection",
+            Self::Facets => "facets",
         }
     }
 }
@@ -206,7 +218,11 @@ pub(crate) fn describe(key: &[u8]) -> String {
         Space::Meta | Space::Request | Space::Model | Space::Operation => {
             format!("{name} \"{}\"", text(&key[1..]))
         }
-        Space::Migration | Space::Collection | Space::Dropped | Space::Calibration => {
+        Space::Migration
+        | Space::Collection
+        | Space::Dropped
+        | Space::Calibration
+        | Space::PayloadIndexes => {
             format!("{name} {}", part(1))
         }
         Space::Item => format!(
@@ -219,7 +235,8 @@ pub(crate) fn describe(key: &[u8]) -> String {
         | Space::Image
         | Space::Segment
         | Space::SegmentBody
-        | Space::SegmentGarbage => format!("{name} {} of collection {}", part(9), part(1)),
+        | Space::SegmentGarbage
+        | Space::Facets => format!("{name} {} of collection {}", part(9), part(1)),
         Space::RequestTime => format!(
             "{name} {} of \"{}\"",
             part(1),

@@ -7,6 +7,7 @@
 //! - `segments`, `purge`: records that go piece by piece.
 //! - `models`: files beside the database, and the records that name them.
 //! - `operations`: what runs long, and the place where it works.
+//! - `facets`: payload fields that are indexed, and what rows have there.
 //! - `check`: reads everything.
 //! - `migrations`: brings an older directory up to date; the steps stand in `migrations/`.
 //! - `records`, `batch`, `error`: what callers see.
@@ -30,6 +31,7 @@ mod commit;
 mod dir;
 mod disk;
 mod error;
+mod facets;
 mod frame;
 mod highwater;
 mod keys;
@@ -48,6 +50,7 @@ mod values;
 pub use batch::Batch;
 pub use check::Report;
 pub use error::Error;
+pub use facets::PayloadIndex;
 pub use highwater::Mark;
 pub use open::{Options, Store};
 pub use records::{CollectionRecord, ItemRecord, ModelRecord, OperationRecord, Tag};

@@ -211,7 +211,7 @@ impl Store {
         })
     }
 
-    fn rows<T: 'static>(
+    pub(super) fn rows<T: 'static>(
         &self,
         space: Space,
         collection: u64,

@@ -37,7 +37,8 @@ fn put_fields(into: &mut Vec<u8>, fields: &Map<String, Value>) {
     }
 }
 
-fn put(into: &mut Vec<u8>, value: &Value) {
+/// Appends a value.
+pub(crate) fn put(into: &mut Vec<u8>, value: &Value) {
     match value {
         Value::Null => into.push(NULL),
         Value::Bool(false) => into.push(FALSE),
@@ -85,7 +86,8 @@ fn read_fields(from: &mut Reader<'_>, depth: usize) -> Result<Map<String, Value>
     Ok(fields)
 }
 
-fn read(from: &mut Reader<'_>, depth: usize) -> Result<Value, String> {
+/// Reads a value of so many levels at most.
+pub(crate) fn read(from: &mut Reader<'_>, depth: usize) -> Result<Value, String> {
     let inner = || depth.checked_sub(1).ok_or("nested too deep");
     Ok(match from.byte()? {
         NULL => Value::Null,

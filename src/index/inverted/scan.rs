@@ -5,10 +5,15 @@ use super::nearest::Nearest;
 use super::product::Tables;
 use crate::domain::Metric;
 use crate::simd::{self, BLOCK, Scale, Sums};
+use std::cmp::Ordering;
 use std::ops::Range;
 
 /// Blocks whose sums are made at once.
 const AT_ONCE: usize = 4;
+/// Rows of a list that tell how many of all count.
+const LOOKED_AT: usize = 8;
+/// An estimate of what was looked at is good enough from this part of what is wanted on.
+const ENOUGH: f64 = 0.5;
 
 /// A list to look at.
 #[derive(Debug, Clone, Copy)]
@@ -20,15 +25,36 @@ struct List {
     offset: f32,
 }
 
+impl List {
+    fn by_key(&self, other: &Self) -> Ordering {
+        let by_key = self.key.total_cmp(&other.key);
+        by_key.then(self.number.cmp(&other.number))
+    }
+}
+
+/// The nearest lists, the nearest first, and the others.
+fn nearest_first(lists: &mut [List], most: usize) -> (&mut [List], &mut [List]) {
+    let most = most.min(lists.len());
+    if most < lists.len() {
+        lists.select_nth_unstable_by(most, List::by_key);
+    }
+    let (near, far) = lists.split_at_mut(most);
+    near.sort_unstable_by(List::by_key);
+    (near, far)
+}
+
 impl Inverted {
     /// Of the rows in the `probes` nearest lists that count, the `most` nearest, as rough keys and
-    /// rows, in no order. The query is padded.
+    /// rows, in no order. The query is padded. Where this share of all rows counts, lists are
+    /// looked at until as many were among them as if it had nothing to do with nearness.
+    #[expect(clippy::cast_precision_loss, reason = "an estimate")]
     pub(in crate::index) fn nearest(
         &self,
         query: &[f32],
         probes: usize,
         most: usize,
         counts: impl Fn(u32) -> bool,
+        share: f64,
     ) -> Vec<(f32, u32)> {
         let place = self.axes.project(query);
         // A squared distance less the query's square, or a dot product turned round.
@@ -39,14 +65,43 @@ impl Inverted {
         };
         let tables = self.product.tables(&place, factor);
         let mut nearest = Nearest::new(most);
-        for list in self.probed(&place, factor, probes) {
-            self.scan(list, &tables, &counts, &mut nearest);
+        let mut lists = self.keyed(&place, factor);
+        let (near, far) = nearest_first(&mut lists, probes);
+        for list in &*near {
+            self.scan(*list, &tables, &counts, &mut nearest);
+        }
+        if share < 1.0 && !far.is_empty() {
+            let of = |list: &List| self.counted(list.number, &counts);
+            let rows: usize = near.iter().map(|l| self.rows(l.number).len()).sum();
+            let met: f64 = near.iter().map(of).sum();
+            let mut missing = ENOUGH * share * rows as f64 - met;
+            if missing > 0.0 {
+                far.sort_unstable_by(List::by_key);
+            }
+            for list in &*far {
+                if missing <= 0.0 {
+                    break;
+                }
+                missing -= of(list);
+                self.scan(*list, &tables, &counts, &mut nearest);
+            }
         }
         nearest.found().collect()
     }
 
-    /// The nearest lists, the nearest first.
-    fn probed(&self, place: &[f32], factor: f32, probes: usize) -> Vec<List> {
+    /// About how many rows of a list count.
+    #[expect(clippy::cast_precision_loss, reason = "an estimate")]
+    fn counted(&self, list: usize, counts: impl Fn(u32) -> bool) -> f64 {
+        let rows = &self.order[self.rows(list)];
+        let some = rows.iter().step_by((rows.len() / LOOKED_AT).max(1));
+        let (asked, met) = some.fold((0_usize, 0_usize), |(asked, met), row| {
+            (asked + 1, met + usize::from(counts(*row)))
+        });
+        rows.len() as f64 * met as f64 / asked.max(1) as f64
+    }
+
+    /// All lists, in no order.
+    fn keyed(&self, place: &[f32], factor: f32) -> Vec<List> {
         let mut lists = Vec::with_capacity(self.lists());
         let by_product = self.metric == Metric::Dot;
         self.centroids.dots(place, |first, dots| {
@@ -60,13 +115,12 @@ impl Inverted {
                 offset: factor * dot,
             }));
         });
-        let by_key = |a: &List, b: &List| a.key.total_cmp(&b.key).then(a.number.cmp(&b.number));
-        if probes < lists.len() {
-            lists.select_nth_unstable_by(probes, by_key);
-            lists.truncate(probes);
-        }
-        lists.sort_unstable_by(by_key);
         lists
+    }
+
+    /// Where a list's rows are.
+    fn rows(&self, list: usize) -> Range<usize> {
+        self.starts[list] as usize..self.starts[list + 1] as usize
     }
 
     fn scan(
@@ -76,7 +130,7 @@ impl Inverted {
         counts: &impl Fn(u32) -> bool,
         nearest: &mut Nearest,
     ) {
-        let rows = self.starts[list.number] as usize..self.starts[list.number + 1] as usize;
+        let rows = self.rows(list.number);
         let scale = Scale {
             offset: list.offset + tables.scale.offset,
             ..tables.scale
@@ -145,7 +199,7 @@ mod tests {
     use super::*;
     use crate::index::Options;
     use crate::simd::AlignedRows;
-    use std::sync::atomic::AtomicBool;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     fn number(row: usize, i: usize) -> f32 {
         let mut x = (row * 65_537 + i + 1) as u64;
@@ -184,7 +238,7 @@ mod tests {
                 let key = |row: u32| options.key(query, all.padded(row as usize));
                 let mut exact: Vec<u32> = (0..3_000).filter(|row| counts(*row)).collect();
                 exact.sort_by(|a, b| key(*a).total_cmp(&key(*b)));
-                let rough = inverted.nearest(query, inverted.lists(), 100, counts);
+                let rough = inverted.nearest(query, inverted.lists(), 100, counts, 1.0);
                 assert_eq!(rough.len(), 100);
                 assert!(rough.iter().all(|(_, row)| counts(*row)));
                 found += exact[..10]
@@ -213,7 +267,7 @@ mod tests {
         let all = rows(2_000, 40, false);
         let inverted = Inverted::of(Metric::Euclidean, &all, &AtomicBool::new(false)).unwrap();
         let looked_at = |probes: usize| {
-            let rows = inverted.nearest(all.padded(5), probes, 2_000, |_| true);
+            let rows = inverted.nearest(all.padded(5), probes, 2_000, |_| true, 1.0);
             let mut rows: Vec<u32> = rows.into_iter().map(|(_, row)| row).collect();
             rows.sort_unstable();
             rows
@@ -238,5 +292,4 @@ mod tests {
         cancel.store(true, Ordering::Relaxed);
         assert!(Inverted::of(Metric::Dot, &scattered, &cancel).is_none());
     }
-    use std::sync::atomic::Ordering;
 }

@@ -1,0 +1,190 @@
+//! A filter asked of a part's columns.
+
+use super::column::Column;
+use super::{Columns, text};
+use crate::domain::{Filter, Scalar};
+use std::ops::Range;
+
+/// A condition on rows, answered from columns.
+#[derive(Debug)]
+enum Condition<'a> {
+    All(Vec<Self>),
+    Any(Vec<Self>),
+    Not(Box<Self>),
+    /// Some value is among these.
+    Within(&'a Column, Range<u32>),
+    /// Some value is one of these, ascending.
+    OneOf(&'a Column, Vec<u32>),
+    There(&'a Column),
+}
+
+/// A filter, as far as columns answer it.
+#[derive(Debug)]
+pub(in crate::index) struct Asked<'a> {
+    condition: Condition<'a>,
+    rows: usize,
+    /// Whether rows that meet the condition match the filter; else only they may.
+    pub(in crate::index) complete: bool,
+}
+
+impl<'a> Asked<'a> {
+    pub(super) fn of(columns: &'a Columns, filter: &Filter, at: u64) -> Self {
+        let (condition, complete) = Condition::of(columns, filter, at);
+        Self {
+            condition,
+            rows: columns.rows,
+            complete,
+        }
+    }
+
+    /// What nothing is asked of.
+    pub(in crate::index) fn nothing() -> Self {
+        Self {
+            condition: Condition::All(Vec::new()),
+            rows: 0,
+            complete: true,
+        }
+    }
+
+    /// Whether a row meets the condition.
+    #[inline]
+    pub(in crate::index) fn holds(&self, row: u32) -> bool {
+        self.condition.holds(row)
+    }
+
+    /// About which part of the rows meets it: that of each field does not depend on another's.
+    pub(in crate::index) fn share(&self) -> f64 {
+        self.condition.share(self.rows.max(1))
+    }
+
+    /// The rows that meet it, in no order, each once; `None` if they may be more than `most`.
+    pub(in crate::index) fn rows(&self, most: usize) -> Option<Vec<u32>> {
+        (self.condition.most(self.rows)? <= most).then(|| self.condition.rows())
+    }
+}
+
+impl<'a> Condition<'a> {
+    /// That of a filter, and whether it says all that the filter does.
+    fn of(columns: &'a Columns, filter: &Filter, at: u64) -> (Self, bool) {
+        let unknown = || (Self::All(Vec::new()), false);
+        let of = |part: &Filter| Self::of(columns, part, at);
+        let on = |path: &str, condition: &dyn Fn(&'a Column) -> Self| {
+            let column = columns.column(path, at);
+            column.map_or_else(unknown, |column| (condition(column), true))
+        };
+        match filter {
+            Filter::And(all) => {
+                let (parts, complete): (Vec<_>, Vec<bool>) = all.iter().map(of).unzip();
+                (Self::All(parts), complete.into_iter().all(|c| c))
+            }
+            Filter::Or(any) => {
+                let (parts, complete): (Vec<_>, Vec<bool>) = any.iter().map(of).unzip();
+                (Self::Any(parts), complete.into_iter().all(|c| c))
+            }
+            Filter::Not(part) => match of(part) {
+                (part, true) => (Self::Not(Box::new(part)), true),
+                _ => unknown(),
+            },
+            Filter::LabelIn(labels) => {
+                let labels = labels.iter().map(text);
+                (Self::one_of(&columns.labels, labels), true)
+            }
+            Filter::HasLabel => (Self::There(&columns.labels), true),
+            Filter::In(path, values) => on(path, &|c| Self::one_of(c, values.iter())),
+            Filter::Within(path, range) => on(path, &|c| Self::Within(c, c.within(range))),
+            Filter::Exists(path) => on(path, &Self::There),
+        }
+    }
+
+    fn one_of(column: &'a Column, values: impl Iterator<Item = Scalar>) -> Self {
+        let mut places: Vec<u32> = values.filter_map(|v| column.place(&v)).collect();
+        places.sort_unstable();
+        match places.as_slice() {
+            [place] => Self::Within(column, *place..place + 1),
+            _ => Self::OneOf(column, places),
+        }
+    }
+
+    fn holds(&self, row: u32) -> bool {
+        match self {
+            Self::All(all) => all.iter().all(|part| part.holds(row)),
+            Self::Any(any) => any.iter().any(|part| part.holds(row)),
+            Self::Not(part) => !part.holds(row),
+            Self::Within(column, places) => column.any(row, |place| places.contains(&place)),
+            Self::OneOf(column, places) => {
+                column.any(row, |place| places.binary_search(&place).is_ok())
+            }
+            Self::There(column) => column.is_there(row),
+        }
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "an estimate")]
+    fn share(&self, rows: usize) -> f64 {
+        let part = |n: usize| (n as f64 / rows as f64).min(1.0);
+        match self {
+            Self::All(all) => all.iter().map(|part| part.share(rows)).product(),
+            Self::Any(any) => {
+                let none = any.iter().map(|part| 1.0 - part.share(rows));
+                1.0 - none.product::<f64>()
+            }
+            Self::Not(one) => 1.0 - one.share(rows),
+            Self::Within(column, places) => part(column.posted(places.clone()).len()),
+            Self::OneOf(column, places) => part(posted(column, places)),
+            Self::There(column) => part(column.there()),
+        }
+    }
+
+    /// No more rows than that meet it; `None` where they are not listed.
+    fn most(&self, rows: usize) -> Option<usize> {
+        match self {
+            Self::All(all) => all.iter().filter_map(|part| part.most(rows)).min(),
+            Self::Any(any) => {
+                let most: Option<usize> = any.iter().map(|part| part.most(rows)).sum();
+                Some(most?.min(rows))
+            }
+            Self::Within(column, places) => Some(column.posted(places.clone()).len()),
+            Self::OneOf(column, places) => Some(posted(column, places)),
+            Self::Not(_) | Self::There(_) => None,
+        }
+    }
+
+    /// The rows that meet it, where they are listed.
+    fn rows(&self) -> Vec<u32> {
+        let (mut rows, once) = match self {
+            Self::All(all) => {
+                let listed = all
+                    .iter()
+                    .filter_map(|part| Some((part.most(usize::MAX)?, part)));
+                let Some((_, fewest)) = listed.min_by_key(|(most, _)| *most) else {
+                    return Vec::new();
+                };
+                let mut rows = fewest.rows();
+                rows.retain(|row| self.holds(*row));
+                (rows, true)
+            }
+            Self::Any(any) => (any.iter().flat_map(Self::rows).collect(), any.len() < 2),
+            Self::Within(column, places) => {
+                let once = column.is_single();
+                (column.posted(places.clone()).to_vec(), once)
+            }
+            Self::OneOf(column, places) => {
+                let of = |place: &u32| column.posted(*place..place + 1);
+                (
+                    places.iter().flat_map(of).copied().collect(),
+                    column.is_single(),
+                )
+            }
+            Self::Not(_) | Self::There(_) => (Vec::new(), true),
+        };
+        if !once {
+            rows.sort_unstable();
+            rows.dedup();
+        }
+        rows
+    }
+}
+
+fn posted(column: &Column, places: &[u32]) -> usize {
+    let each = places.iter().map(|p| column.posted(*p..p + 1).len());
+    each.sum()
+}
