@@ -106,6 +106,9 @@ impl Engine {
         };
         let each = passes * filter_cost(how.filter.as_ref());
         let cost = move |c: &Collection| each * c.snapshot().len();
+        if probe.itself.is_none() {
+            collection.remember_query(&probe.vector);
+        }
         let ask = Ask { probe, how };
         let mut labels = self
             .read(

@@ -2,6 +2,7 @@
 
 use super::error::{Error, Resource};
 use super::item::GivenVector;
+use super::recent::Recent;
 use crate::domain::calibration::Calibration;
 use crate::domain::{Embedding, Invalid, ItemId, Label, Metric, Views};
 use crate::index::{Index, Options, Snapshot};
@@ -22,6 +23,7 @@ pub struct Collection {
     labels: Mutex<BTreeMap<Label, u64>>,
     dropped: AtomicBool,
     calibration: ArcSwapOption<Calibration>,
+    recent: Recent,
 }
 
 fn index_options(record: &CollectionRecord) -> Options {
@@ -36,6 +38,7 @@ impl Collection {
     pub(super) fn new(record: CollectionRecord) -> Self {
         Self {
             index: Index::new(index_options(&record)),
+            recent: Recent::new(record.dim as usize),
             record,
             labels: Mutex::default(),
             dropped: AtomicBool::new(false),
@@ -85,6 +88,7 @@ impl Collection {
         }
         let collection = Self {
             index: loaded.index,
+            recent: Recent::new(record.dim as usize),
             record,
             labels: Mutex::new(labels),
             dropped: AtomicBool::new(false),
@@ -118,6 +122,18 @@ impl Collection {
             e.field = e.field.replacen("vector", field, 1);
             e.into()
         })
+    }
+
+    /// Keeps in mind what was asked for.
+    pub(super) fn remember_query(&self, query: &Embedding) {
+        self.recent.remember(query);
+    }
+
+    /// The vectors that were asked for of late, the latest last: what the collection is used for,
+    /// where its own rows may lie elsewhere. In memory only.
+    #[must_use]
+    pub fn recent_queries(&self) -> Vec<Embedding> {
+        self.recent.all()
     }
 
     /// Counts a label in (`+1`) or out (`-1`).

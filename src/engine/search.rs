@@ -76,12 +76,15 @@ impl Engine {
         let collection = self.inner.collection(collection)?;
         let k = count("k", search.k, 10, self.limits().max_k)?;
         let ef = count("ef", search.ef, 0, self.limits().max_ef)?;
-        one_way(&search)?;
+        one_way(search.recall, search.exact, search.ef)?;
         let recall = search.recall.unwrap_or(collection.record().recall);
         let bound = collection.max_distance(search.min_similarity)?;
         let probe = self
             .resolve(&collection, "probe", search.probe.clone())
             .await?;
+        if probe.itself.is_none() {
+            collection.remember_query(&probe.vector);
+        }
         let model = collection.record().model.clone();
         let ask = Ask {
             probe,
@@ -125,11 +128,11 @@ pub(super) fn filter_cost(filter: Option<&Filter>) -> usize {
 }
 
 /// Only one of exact, `ef` and a recall says how to search.
-fn one_way(search: &Search) -> Result<(), Invalid> {
-    let Some(recall) = search.recall else {
+pub(super) fn one_way(recall: Option<Recall>, exact: bool, ef: usize) -> Result<(), Invalid> {
+    let Some(recall) = recall else {
         return Ok(());
     };
-    let field = match (search.exact, search.ef) {
+    let field = match (exact, ef) {
         (true, _) => "exact",
         (false, 0) => return Ok(()),
         (false, _) => "ef",

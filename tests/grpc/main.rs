@@ -15,6 +15,7 @@ mod hostile;
 mod items;
 mod models;
 mod operations;
+mod recall;
 mod refusals;
 mod search;
 mod semantics;
