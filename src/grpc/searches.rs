@@ -3,7 +3,7 @@
 use super::pb::{self, search_service_server::SearchService};
 use super::{convert, filter, status};
 use crate::domain::Recall;
-use crate::engine::{Engine, MeasureRecall, MeasuredRecall, Search};
+use crate::engine::{Engine, Group, MeasureRecall, MeasuredRecall, Search};
 use std::sync::Arc;
 use std::time::Duration;
 use tonic::{Request, Response, Status};
@@ -32,10 +32,21 @@ impl SearchService for Searches {
             with_vector: request.with_vector,
             with_image: request.with_image,
         };
-        let (hits, model) = self.0.search(&collection, search).await?;
+        let (hits, groups, model) = match request.group_by_label {
+            None => {
+                let (hits, model) = self.0.search(&collection, search).await?;
+                (hits, Vec::new(), model)
+            }
+            Some(by) => {
+                let each = by.hits_per_group as usize;
+                let (groups, model) = self.0.search_groups(&collection, search, each).await?;
+                (Vec::new(), groups, model)
+            }
+        };
         Ok(Response::new(pb::SearchResponse {
             hits: hits.into_iter().map(convert::hit).collect(),
             model_version: model.unwrap_or_default(),
+            groups: groups.into_iter().map(group).collect(),
         }))
     }
 
@@ -53,6 +64,13 @@ impl SearchService for Searches {
         };
         let measured = self.0.measure_recall(&collection, measure).await?;
         Ok(Response::new(measured_recall(measured)))
+    }
+}
+
+fn group(group: Group) -> pb::HitGroup {
+    pb::HitGroup {
+        label: group.label.into(),
+        hits: group.hits.into_iter().map(convert::hit).collect(),
     }
 }
 

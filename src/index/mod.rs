@@ -19,6 +19,7 @@
 mod build;
 mod codec;
 mod codes;
+mod each;
 mod graph;
 mod inverted;
 mod job;

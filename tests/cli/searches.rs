@@ -26,3 +26,25 @@ fn recall_is_measured_with_what_was_asked_of_late() {
     assert_eq!(refused.status.code(), Some(5));
     assert_eq!(serving.stop(), Some(0));
 }
+
+#[test]
+fn the_nearest_labels_are_found_with_their_nearest_items() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = glyphs(&dir.path().join("images"), 4, 3);
+    let serving = Serving::start(&dir.path().join("data"));
+    let url = serving.url();
+    text(&["import", "g", &folder, "--server", &url]);
+    let first = "glyphs/character01/hand01.png";
+    let search = ["search", "g", "--item", first, "-k", "3", "--server", &url];
+    let found = json(&[&search[..], &["--group-by-label", "2"]].concat());
+    assert_eq!(found["groups"].as_array().unwrap().len(), 3, "{found}");
+    let nearest = &found["groups"][0];
+    assert_eq!(nearest["label"], "glyphs/character01");
+    assert_eq!(nearest["hits"].as_array().unwrap().len(), 2);
+    let told = text(&[&search[..], &["--group-by-label", "2"]].concat());
+    assert_eq!(told.lines().count(), 7, "{told}");
+    assert!(told.lines().nth(6).unwrap().starts_with("3 "), "{told}");
+    let none = [&search[..], &["--group-by-label", "0"]].concat();
+    assert_eq!(twindex(&none).status.code(), Some(2));
+    assert_eq!(serving.stop(), Some(0));
+}

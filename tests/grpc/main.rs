@@ -11,6 +11,7 @@ mod batches;
 mod calibration;
 mod collections;
 mod decisions;
+mod groups;
 mod hostile;
 mod items;
 mod models;
