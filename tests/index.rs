@@ -167,7 +167,7 @@ fn install(
     }
 }
 
-/// The nearest of each tag, by the index and by the model.
+/// The two nearest of each tag, by the index and by the model.
 fn assert_same_groups(
     metric: Metric,
     probe: &Embedding,
@@ -176,18 +176,23 @@ fn assert_same_groups(
     modulus: u64,
 ) {
     let keep = |tag: u64| tag.is_multiple_of(modulus);
-    let nearest = snapshot.nearest_of_each(probe, |_, tag| keep(*tag).then_some(*tag));
+    let nearest = snapshot.nearest_of_each(probe, 2, |_, tag| keep(*tag).then_some(*tag));
     let tags: std::collections::BTreeSet<u64> = model.live.values().map(|(tag, _)| *tag).collect();
     assert_eq!(nearest.len(), tags.iter().filter(|t| keep(**t)).count());
     assert!(
         nearest
             .windows(2)
-            .all(|w| w[0].1.distance <= w[1].1.distance)
+            .all(|w| w[0].1[0].distance <= w[1].1[0].distance)
     );
-    for (tag, hit) in nearest {
-        let (distance, _) = model.nearest(metric, probe, |t| t == tag)[0];
-        assert!((hit.distance - distance).abs() < 1e-3);
-        assert_eq!((hit.tag, model.live[&hit.seq].0), (tag, tag));
+    for (tag, hits) in nearest {
+        let truth = model.nearest(metric, probe, |t| t == tag);
+        assert_eq!(hits.len(), truth.len().min(2));
+        for (hit, (distance, _)) in hits.iter().zip(truth) {
+            assert!((hit.distance - distance).abs() < 1e-3);
+            assert_eq!((hit.tag, model.live[&hit.seq].0), (tag, tag));
+        }
+        let order = |hit: &twindex::index::Hit<u64>| (hit.distance, hit.seq);
+        assert!(hits.windows(2).all(|w| order(&w[0]) < order(&w[1])));
     }
 }
 

@@ -27,6 +27,7 @@ mod operation;
 mod output;
 mod progress;
 mod quickstart;
+mod recall;
 mod recipe;
 mod report;
 mod search;
@@ -94,6 +95,8 @@ enum Command {
     Delete(delete::Args),
     /// Counts and sizes of a collection
     Stats(stats::Args),
+    /// Measure how much of the true nearest searches of a collection find
+    Recall(recall::Args),
     /// Tell whether the server serves: exit code 0, or 4 if not
     Health(health::Args),
     /// Print a completion script for a shell
@@ -160,6 +163,7 @@ fn run(command: Command, out: &Output) -> Result<(), CliError> {
         Command::Get(args) => runtime()?.block_on(get::run(args, out)),
         Command::Delete(args) => runtime()?.block_on(delete::run(args, out)),
         Command::Stats(args) => runtime()?.block_on(stats::run(args, out)),
+        Command::Recall(args) => runtime()?.block_on(recall::run(args, out)),
         Command::Health(args) => runtime()?.block_on(health::run(args, out)),
     }
 }

@@ -13,9 +13,12 @@ pub struct Args {
     collection: String,
     #[command(flatten)]
     probe: ProbeArgs,
-    /// How many
+    /// How many items, or labels
     #[arg(short, default_value_t = 10)]
     k: u32,
+    /// The nearest labels instead of items, each with so many of its nearest items
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    group_by_label: Option<u32>,
     /// Only items with one of these labels
     #[arg(long, value_name = "LABEL")]
     label: Vec<String>,
@@ -59,31 +62,54 @@ pub async fn run(args: Args, out: &Output) -> Result<(), CliError> {
         exact: args.exact,
         recall_target: args.recall_target,
         ef: args.ef,
+        group_by_label: args
+            .group_by_label
+            .map(|hits_per_group| pb::GroupByLabel { hits_per_group }),
         ..pb::SearchRequest::default()
     };
+    let grouped = args.group_by_label.is_some();
     let answer = client.search(request).await?.into_inner();
+    let model = &answer.model_version;
     if out.is_json() {
-        let hits = answer.hits.iter().map(|h| {
-            json!({
-                "id": h.id,
-                "label": h.label,
-                "distance": h.distance,
-                "similarity": h.similarity,
-            })
-        });
-        let hits: Vec<Value> = hits.collect();
-        return out.json(&json!({ "hits": hits, "model": answer.model_version }));
+        if grouped {
+            let groups = answer.groups.iter();
+            let groups = groups.map(|g| json!({ "label": g.label, "hits": hits(&g.hits) }));
+            let groups: Vec<Value> = groups.collect();
+            return out.json(&json!({ "groups": groups, "model": model }));
+        }
+        return out.json(&json!({ "hits": hits(&answer.hits), "model": model }));
     }
-    let rows = answer.hits.iter().enumerate().map(|(nth, h)| {
-        vec![
-            (nth + 1).to_string(),
-            h.id.clone(),
-            h.label.clone(),
-            format!("{:.4}", h.similarity),
-        ]
-    });
+    // A group's items share its number.
+    let groups: Vec<&[pb::Hit]> = if grouped {
+        answer.groups.iter().map(|g| &*g.hits).collect()
+    } else {
+        answer.hits.chunks(1).collect()
+    };
+    let numbered = groups.iter().enumerate();
+    let rows = numbered.flat_map(|(nth, hits)| hits.iter().map(move |h| row(nth + 1, h)));
     out.table(
         &["", "id", "label", "similarity"],
         &rows.collect::<Vec<_>>(),
     )
+}
+
+fn row(number: usize, h: &pb::Hit) -> Vec<String> {
+    vec![
+        number.to_string(),
+        h.id.clone(),
+        h.label.clone(),
+        format!("{:.4}", h.similarity),
+    ]
+}
+
+fn hits(hits: &[pb::Hit]) -> Vec<Value> {
+    let hits = hits.iter().map(|h| {
+        json!({
+            "id": h.id,
+            "label": h.label,
+            "distance": h.distance,
+            "similarity": h.similarity,
+        })
+    });
+    hits.collect()
 }

@@ -106,6 +106,9 @@ impl Engine {
         };
         let each = passes * filter_cost(how.filter.as_ref());
         let cost = move |c: &Collection| each * c.snapshot().len();
+        if probe.itself.is_none() {
+            collection.remember_query(&probe.vector);
+        }
         let ask = Ask { probe, how };
         let mut labels = self
             .read(
@@ -258,13 +261,18 @@ impl Ask {
             let label = tag.label.as_ref().filter(|label| wanted(label))?;
             self.counts(state, seq, tag).then_some(label)
         };
-        let nearest = state.snapshot().nearest_of_each(&self.probe.vector, group);
-        let example = |(label, hit): (&Label, Hit<RowTag>)| Example {
-            id: hit.tag.id.clone(),
-            label: label.clone(),
-            distance: hit.distance,
+        let nearest = state
+            .snapshot()
+            .nearest_of_each(&self.probe.vector, 1, group);
+        let example = |(label, hits): (&Label, Vec<Hit<RowTag>>)| {
+            let hit = hits.into_iter().next()?;
+            Some(Example {
+                id: hit.tag.id.clone(),
+                label: label.clone(),
+                distance: hit.distance,
+            })
         };
-        nearest.into_iter().map(example).collect()
+        nearest.into_iter().filter_map(example).collect()
     }
 
     fn scores(&self, state: &State<'_>, rule: Rule, examples: &[Example]) -> Vec<LabelScore> {

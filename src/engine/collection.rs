@@ -2,6 +2,7 @@
 
 use super::error::{Error, Resource};
 use super::item::GivenVector;
+use super::recent::Recent;
 use crate::domain::calibration::Calibration;
 use crate::domain::{At, Embedding, Facets, Fields, Invalid, ItemId, Label, Metric, Views};
 use crate::index::{Index, Options, Snapshot};
@@ -9,7 +10,7 @@ use crate::store::{CollectionRecord, PayloadIndex, Store, Tag};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What the index carries for every row.
 pub(super) type RowTag = Arc<Tag>;
@@ -19,10 +20,11 @@ pub(super) type RowTag = Arc<Tag>;
 pub struct Collection {
     record: CollectionRecord,
     index: Index<RowTag>,
-    labels: Mutex<BTreeMap<Label, u64>>,
+    labels: Mutex<Labels>,
     dropped: AtomicBool,
     calibration: ArcSwapOption<Calibration>,
     indexed: ArcSwap<Indexed>,
+    recent: Recent,
 }
 
 /// The payload fields that filters are answered by without reading records.
@@ -43,6 +45,14 @@ impl Indexed {
     }
 }
 
+/// How many rows each label has.
+#[derive(Debug, Default)]
+struct Labels {
+    /// The sequence number of the commit that they were last counted with.
+    at: u64,
+    counts: BTreeMap<Label, u64>,
+}
+
 fn index_options(record: &CollectionRecord) -> Options {
     Options {
         m: record.m as usize,
@@ -55,6 +65,7 @@ impl Collection {
     pub(super) fn new(record: CollectionRecord) -> Self {
         Self {
             index: Index::new(index_options(&record)),
+            recent: Recent::new(record.dim as usize),
             record,
             labels: Mutex::default(),
             dropped: AtomicBool::new(false),
@@ -109,10 +120,15 @@ impl Collection {
             tracing::error!(collection = %record.name, segment, %why,
                 "a sealed segment is damaged: its rows are searched exactly and sealed anew");
         }
+        let loaded_at = loaded.index.snapshot().at();
         let collection = Self {
             index: loaded.index,
+            recent: Recent::new(record.dim as usize),
             record,
-            labels: Mutex::new(labels),
+            labels: Mutex::new(Labels {
+                at: loaded_at,
+                counts: labels,
+            }),
             dropped: AtomicBool::new(false),
             calibration: ArcSwapOption::new(calibration),
             indexed: ArcSwap::from_pointee(indexed),
@@ -147,22 +163,53 @@ impl Collection {
         })
     }
 
-    /// Counts a label in (`+1`) or out (`-1`).
-    pub(super) fn count_label(&self, label: &Label, change: i64) {
-        let mut labels = self.labels.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = labels.entry(label.clone()).or_default();
-        *count = count.saturating_add_signed(change);
-        if *count == 0 {
-            labels.remove(label);
+    /// Keeps in mind what was asked for.
+    pub(super) fn remember_query(&self, query: &Embedding) {
+        self.recent.remember(query);
+    }
+
+    /// The vectors that were asked for of late, the latest last: what the collection is used for,
+    /// where its own rows may lie elsewhere. In memory only.
+    #[must_use]
+    pub fn recent_queries(&self) -> Vec<Embedding> {
+        self.recent.all()
+    }
+
+    fn lock_labels(&self) -> MutexGuard<'_, Labels> {
+        self.labels.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts labels in (`+1`) or out (`-1`), with the commit at a sequence number.
+    pub(super) fn count_labels(&self, at: u64, changes: &[(Label, i64)]) {
+        let mut labels = self.lock_labels();
+        labels.at = at;
+        for (label, change) in changes {
+            let count = labels.counts.entry(label.clone()).or_default();
+            *count = count.saturating_add_signed(*change);
+            if *count == 0 {
+                labels.counts.remove(label);
+            }
         }
+    }
+
+    /// What `read` says of how many rows each label has, if those are the counts of the state at
+    /// a sequence number.
+    pub(super) fn counted_at<R>(
+        &self,
+        at: u64,
+        read: impl FnOnce(&BTreeMap<Label, u64>) -> R,
+    ) -> Option<R> {
+        let labels = self.lock_labels();
+        (labels.at == at).then(|| read(&labels.counts))
     }
 
     /// Up to `limit` labels after `after`, ascending, with their counts.
     pub(super) fn labels(&self, after: Option<&Label>, limit: usize) -> Vec<(Label, u64)> {
         use std::ops::Bound::{Excluded, Unbounded};
-        let labels = self.labels.lock().unwrap_or_else(PoisonError::into_inner);
+        let labels = self.lock_labels();
         let from = after.map_or(Unbounded, Excluded);
         labels
+            .counts
             .range((from, Unbounded))
             .take(limit)
             .map(|(label, count)| (label.clone(), *count))
@@ -170,10 +217,7 @@ impl Collection {
     }
 
     pub(super) fn label_count(&self) -> usize {
-        self.labels
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .len()
+        self.lock_labels().counts.len()
     }
 
     /// The calibration it keeps, whether or not it holds.

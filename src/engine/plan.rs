@@ -296,9 +296,7 @@ impl<'a> Plan<'a> {
                 died,
                 labels,
             } = effect;
-            for (label, change) in &labels {
-                collection.count_label(label, *change);
-            }
+            collection.count_labels(self.at, &labels);
             collection
                 .index()
                 .apply(self.at, born.into_values().collect(), &died);

@@ -74,27 +74,35 @@ impl Engine {
         search: Search,
     ) -> Result<(Vec<Hit>, Option<String>), Error> {
         let collection = self.inner.collection(collection)?;
+        let ask = self.ask(&collection, search).await?;
+        let model = collection.record().model.clone();
+        let hits = self
+            .read(collection, ask.cost(), move |state| ask.run(state))
+            .await?;
+        Ok((hits, model))
+    }
+
+    /// Checks a search and finds its probe's vector.
+    pub(super) async fn ask(&self, collection: &Collection, search: Search) -> Result<Ask, Error> {
         let k = count("k", search.k, 10, self.limits().max_k)?;
         let ef = count("ef", search.ef, 0, self.limits().max_ef)?;
-        one_way(&search)?;
+        one_way(search.recall, search.exact, search.ef)?;
         let recall = search.recall.unwrap_or(collection.record().recall);
         let bound = collection.max_distance(search.min_similarity)?;
         let probe = self
-            .resolve(&collection, "probe", search.probe.clone())
+            .resolve(collection, "probe", search.probe.clone())
             .await?;
-        let model = collection.record().model.clone();
-        let ask = Ask {
+        if probe.itself.is_none() {
+            collection.remember_query(&probe.vector);
+        }
+        Ok(Ask {
             probe,
             search,
             k,
             recall,
             ef: (ef > 0).then_some(ef),
             bound,
-        };
-        let hits = self
-            .read(collection, ask.cost(), move |state| ask.run(state))
-            .await?;
-        Ok((hits, model))
+        })
     }
 
     /// Runs a query on one state of the collection: at once if it is short, else off the
@@ -125,11 +133,11 @@ pub(super) fn filter_cost(filter: Option<&Filter>) -> usize {
 }
 
 /// Only one of exact, `ef` and a recall says how to search.
-fn one_way(search: &Search) -> Result<(), Invalid> {
-    let Some(recall) = search.recall else {
+pub(super) fn one_way(recall: Option<Recall>, exact: bool, ef: usize) -> Result<(), Invalid> {
+    let Some(recall) = recall else {
         return Ok(());
     };
-    let field = match (search.exact, search.ef) {
+    let field = match (exact, ef) {
         (true, _) => "exact",
         (false, 0) => return Ok(()),
         (false, _) => "ef",
@@ -143,21 +151,20 @@ fn one_way(search: &Search) -> Result<(), Invalid> {
 }
 
 /// A checked search.
-struct Ask {
-    probe: Resolved,
-    search: Search,
-    k: usize,
+pub(super) struct Ask {
+    pub(super) probe: Resolved,
+    pub(super) search: Search,
+    pub(super) k: usize,
     recall: Recall,
     ef: Option<usize>,
     bound: Option<f32>,
 }
 
 impl Ask {
-    /// One more than asked for where the probe may find itself.
-    fn query(&self) -> Query<'_> {
+    pub(super) fn query(&self, k: usize) -> Query<'_> {
         Query {
             vector: &self.probe.vector,
-            k: self.k + usize::from(self.probe.itself.is_some()),
+            k,
             recall: self.recall,
             ef: self.ef,
             exact: self.search.exact,
@@ -167,19 +174,8 @@ impl Ask {
     }
 
     fn cost(&self) -> impl Fn(&Collection) -> usize + use<> {
-        let Search {
-            filter,
-            with_payload,
-            with_image,
-            ..
-        } = &self.search;
-        let reads_records = *with_payload || *with_image;
-        let records = if reads_records {
-            self.k * RECORD_COST
-        } else {
-            0
-        };
-        let filter = filter.clone();
+        let records = self.records_cost(self.k);
+        let filter = self.search.filter.clone();
         let record = filter_cost(filter.as_ref());
         let (vector, k, recall, ef, exact) = (
             self.probe.vector.clone(),
@@ -202,25 +198,51 @@ impl Ask {
         }
     }
 
-    fn run(&self, state: &State<'_>) -> Result<Vec<Hit>, Error> {
+    /// Distance evaluations that reading so many hits' records is worth, where that is asked for.
+    pub(super) fn records_cost(&self, hits: usize) -> usize {
+        if self.search.with_payload || self.search.with_image {
+            hits * RECORD_COST
+        } else {
+            0
+        }
+    }
+
+    /// The `k` nearest rows that match, perhaps the probe itself among them.
+    pub(super) fn nearest(&self, state: &State<'_>, k: usize) -> Vec<index::Hit<RowTag>> {
         let filter = self.search.filter.as_ref();
         let keep = |seq: u64, tag: &RowTag| filter.is_none_or(|f| state.matches(f, seq, tag));
-        let mut found = state
-            .snapshot()
-            .search(&self.query(), filter.map(|_| &keep as _));
+        let filtered = filter.map(|_| &keep as _);
+        state.snapshot().search(&self.query(k), filtered)
+    }
+
+    fn run(&self, state: &State<'_>) -> Result<Vec<Hit>, Error> {
+        // One more where the probe may find itself.
+        let k = self.k + usize::from(self.probe.itself.is_some());
+        let mut found = self.nearest(state, k);
         if let Some(itself) = &self.probe.itself {
             found.retain(|hit| hit.tag.id != *itself);
         }
         found.truncate(self.k);
+        self.hits(state, &found, &mut 0)
+    }
+
+    /// Rows, nearest first, as hits, down to the threshold. `bytes` is what the answer takes so
+    /// far.
+    pub(super) fn hits(
+        &self,
+        state: &State<'_>,
+        found: &[index::Hit<RowTag>],
+        bytes: &mut usize,
+    ) -> Result<Vec<Hit>, Error> {
         let mut hits = Vec::with_capacity(found.len());
-        let mut bytes = 0;
         for hit in found {
-            let Some(hit) = self.hit(state, &hit)? else {
+            let Some(hit) = self.hit(state, hit)? else {
                 break;
             };
-            bytes += hit.bytes();
+            let is_first = *bytes == 0;
+            *bytes += hit.bytes();
             let limit = state.limits().max_answer_bytes;
-            if bytes > limit && !hits.is_empty() {
+            if *bytes > limit && !is_first {
                 return Err(Error::TooLarge { limit });
             }
             hits.push(hit);

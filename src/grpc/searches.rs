@@ -2,8 +2,10 @@
 
 use super::pb::{self, search_service_server::SearchService};
 use super::{convert, filter, status};
-use crate::engine::{Engine, Search};
+use crate::domain::Recall;
+use crate::engine::{Engine, Group, MeasureRecall, MeasuredRecall, Search};
 use std::sync::Arc;
+use std::time::Duration;
 use tonic::{Request, Response, Status};
 
 /// The service.
@@ -30,10 +32,67 @@ impl SearchService for Searches {
             with_vector: request.with_vector,
             with_image: request.with_image,
         };
-        let (hits, model) = self.0.search(&collection, search).await?;
+        let (hits, groups, model) = match request.group_by_label {
+            None => {
+                let (hits, model) = self.0.search(&collection, search).await?;
+                (hits, Vec::new(), model)
+            }
+            Some(by) => {
+                let each = by.hits_per_group as usize;
+                let (groups, model) = self.0.search_groups(&collection, search, each).await?;
+                (Vec::new(), groups, model)
+            }
+        };
         Ok(Response::new(pb::SearchResponse {
             hits: hits.into_iter().map(convert::hit).collect(),
             model_version: model.unwrap_or_default(),
+            groups: groups.into_iter().map(group).collect(),
         }))
     }
+
+    async fn measure_recall(
+        &self,
+        request: Request<pb::MeasureRecallRequest>,
+    ) -> Result<Response<pb::MeasureRecallResponse>, Status> {
+        let request = request.into_inner();
+        let collection = convert::collection(request.collection)?;
+        let measure = MeasureRecall {
+            questions: request.questions as usize,
+            k: request.k as usize,
+            recall: convert::recall(request.recall_target)?,
+            ef: request.ef as usize,
+        };
+        let measured = self.0.measure_recall(&collection, measure).await?;
+        Ok(Response::new(measured_recall(measured)))
+    }
+}
+
+fn group(group: Group) -> pb::HitGroup {
+    pb::HitGroup {
+        label: group.label.into(),
+        hits: group.hits.into_iter().map(convert::hit).collect(),
+    }
+}
+
+fn measured_recall(measured: MeasuredRecall) -> pb::MeasureRecallResponse {
+    let (recall_low, recall_high) = measured.interval;
+    let micros = |time: Duration| time.as_secs_f64() * 1e6;
+    pb::MeasureRecallResponse {
+        recall: measured.recall,
+        recall_low,
+        recall_high,
+        k: small(measured.k),
+        recall_target: measured.target.map(Recall::get),
+        recent_queries: small(measured.recent),
+        stored_items: small(measured.stored),
+        items: measured.items as u64,
+        search_micros: micros(measured.search),
+        exact_micros: micros(measured.exact),
+        model_version: measured.model.unwrap_or_default(),
+    }
+}
+
+/// A number within a limit.
+fn small(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
 }

@@ -20,6 +20,7 @@ mod build;
 mod codec;
 mod codes;
 mod columns;
+mod each;
 mod filtered;
 mod graph;
 mod inverted;

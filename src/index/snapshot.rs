@@ -6,7 +6,6 @@ use super::part::Part;
 use super::search::{self, Best, Search};
 use crate::domain::{Embedding, Filter, Recall};
 use crate::simd::AlignedRows;
-use std::collections::HashMap;
 use std::sync::Arc;
 
 /// One state: parts, and the sequence number up to which their rows count.
@@ -14,7 +13,7 @@ use std::sync::Arc;
 pub(super) struct View<T> {
     pub(super) at: u64,
     pub(super) options: Options,
-    parts: Vec<Arc<Part<T>>>,
+    pub(super) parts: Vec<Arc<Part<T>>>,
     live: usize,
 }
 
@@ -79,7 +78,7 @@ pub struct Stats {
 
 /// One state of an index, for as long as it is held. Cheap to clone.
 #[derive(Debug)]
-pub struct Snapshot<T>(Arc<View<T>>);
+pub struct Snapshot<T>(pub(super) Arc<View<T>>);
 
 impl<T> Clone for Snapshot<T> {
     fn clone(&self) -> Self {
@@ -143,43 +142,6 @@ impl<T: Clone> Snapshot<T> {
             tag: tag.clone(),
         })
         .collect()
-    }
-
-    /// The nearest row of each group, nearest first, for the rows that `group` puts in one.
-    /// Compares every row.
-    #[must_use]
-    pub fn nearest_of_each<'a, G: std::hash::Hash + Eq>(
-        &'a self,
-        vector: &Embedding,
-        group: impl Fn(u64, &'a T) -> Option<G>,
-    ) -> Vec<(G, Hit<T>)> {
-        let query = AlignedRows::one(vector.as_slice());
-        let options = &self.0.options;
-        let mut nearest: HashMap<G, (f32, u64, &T)> = HashMap::new();
-        for part in &self.0.parts {
-            for (row, seq) in part.seqs.iter().enumerate() {
-                let Some(tag) = part.visible(row, self.0.at) else {
-                    continue;
-                };
-                let Some(group) = group(*seq, tag) else {
-                    continue;
-                };
-                let key = options.key(query.padded(0), part.rows.padded(row));
-                let found = (options.distance(key), *seq, tag);
-                let best = nearest.entry(group).or_insert(found);
-                if (found.0, found.1) < (best.0, best.1) {
-                    *best = found;
-                }
-            }
-        }
-        let mut nearest: Vec<_> = nearest.into_iter().collect();
-        nearest.sort_by(|(_, a), (_, b)| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-        let hit = |(distance, seq, tag): (f32, u64, &T)| Hit {
-            seq,
-            distance,
-            tag: tag.clone(),
-        };
-        nearest.into_iter().map(|(g, n)| (g, hit(n))).collect()
     }
 
     /// About how many distances a search will compute, where asking a row by its record is worth

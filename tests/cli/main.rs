@@ -10,6 +10,7 @@ mod decisions;
 mod encoders;
 mod eval;
 mod models;
+mod searches;
 #[path = "../support/mod.rs"]
 mod support;
 mod tour;
@@ -88,6 +89,7 @@ fn usage_and_exit_codes() {
         "get",
         "delete",
         "stats",
+        "recall",
         "health",
         "completions",
     ] {

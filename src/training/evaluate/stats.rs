@@ -12,6 +12,13 @@ pub fn wilson(errors: u64, trials: u64) -> (f64, f64) {
     }
     #[expect(clippy::cast_precision_loss, reason = "counts of trials")]
     let (n, rate) = (trials as f64, errors as f64 / trials as f64);
+    wilson_of(rate, n)
+}
+
+/// The same of a rate in 0..=1 that is as sure as if it came from `n` independent trials, more
+/// than 0.
+#[must_use]
+pub fn wilson_of(rate: f64, n: f64) -> (f64, f64) {
     let z2 = Z * Z;
     let centre = (rate + z2 / (2.0 * n)) / (1.0 + z2 / n);
     let reach = Z * (rate * (1.0 - rate) / n + z2 / (4.0 * n * n)).sqrt() / (1.0 + z2 / n);
