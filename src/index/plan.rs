@@ -261,6 +261,8 @@ impl<'a, T: Sync> Trial<'a, T> {
             k: K,
             again: COMPARED_AGAIN,
             counts: &|row| self.counts(row),
+            // A walk does not find those that do not.
+            all_count: matches!(way, Way::Walk { .. }),
         };
         match wanted.nearest(self.part, way) {
             Some(near) => near.rows.into_iter().take(K).collect(),
