@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// Rows inserted between two looks at `cancel`.
 const STEP: usize = 256;
 /// Of rows in lists, one of so many is in the layers above the bottom.
-const SPARSE: usize = 16;
+const SPARSE: usize = 64;
 /// Layers that `hnsw_rs` may use.
 const LAYERS: usize = 16;
 /// Candidates for the links of a node that nothing led to.

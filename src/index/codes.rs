@@ -15,6 +15,10 @@ const STEPS: f32 = CODE_TOP as f32;
 /// finer steps serve the many.
 const COVERED: f64 = 2.7;
 
+/// Added to a small number and taken off, it leaves the nearest integer: so large a number has no
+/// place for fractions.
+const ROUNDS: f32 = 1.5 * (1_u32 << 23) as f32;
+
 /// Rows whose dot products are made at once.
 const AT_ONCE: usize = 64;
 
@@ -77,7 +81,7 @@ impl Codes {
         let mut values = vec![0; self.step.len().next_multiple_of(CODES)];
         let mut sum = 0.0;
         for (value, w) in values.iter_mut().zip(by_dimension().map(weight)) {
-            let rounded = (w / unit).round();
+            let rounded = (w / unit + ROUNDS) - ROUNDS;
             sum += rounded;
             #[expect(clippy::cast_possible_truncation, reason = "within -127..=127")]
             let byte = rounded as i8;
@@ -159,23 +163,24 @@ pub(super) struct Coded<'a> {
     offset: f32,
 }
 
-impl Coded<'_> {
-    #[expect(clippy::cast_precision_loss, reason = "approximate already")]
-    fn finish(&self, dot: i32, node: u32) -> f32 {
-        let length = self.codes.lengths.get(node as usize).copied();
-        self.offset - self.scale * dot as f32 + length.unwrap_or(0.0)
-    }
-}
-
 impl Keys for Coded<'_> {
+    #[expect(clippy::cast_precision_loss, reason = "approximate already")]
     fn keys(&self, nodes: &[u32], out: &mut Vec<f32>) {
         out.clear();
+        let lengths = &self.codes.lengths;
         let mut dots = [0; AT_ONCE];
         for nodes in nodes.chunks(AT_ONCE) {
             let dots = &mut dots[..nodes.len()];
             self.codes.rows.dots(&self.values, nodes, dots);
-            let both = dots.iter().zip(nodes);
-            out.extend(both.map(|(dot, node)| self.finish(*dot, *node)));
+            let keys = dots
+                .iter()
+                .map(|dot| self.offset - self.scale * *dot as f32);
+            if lengths.is_empty() {
+                out.extend(keys);
+            } else {
+                let both = keys.zip(nodes);
+                out.extend(both.map(|(key, node)| key + lengths[*node as usize]));
+            }
         }
     }
 

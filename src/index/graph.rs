@@ -53,6 +53,7 @@ impl Layer {
     }
 
     /// The places that a place links to.
+    #[inline]
     pub(super) fn links(&self, place: u32) -> &[u32] {
         let place = place as usize;
         &self.links[self.starts[place] as usize..self.starts[place + 1] as usize]
@@ -81,6 +82,7 @@ impl Graph {
     }
 
     /// All slots of a node at the bottom.
+    #[inline]
     pub(super) fn slots(&self, node: u32) -> &[u32] {
         let from = node as usize * self.stride;
         &self.bottom[from..from + self.stride]

@@ -352,12 +352,16 @@ impl<'a, T: Sync> Trial<'a, T> {
             counts,
             filtered: self.share < 1.0,
             share: f64::from(self.share),
+            all_count: false,
         }
     }
 
     fn found_by(&self, way: Way, question: u32) -> Vec<(f32, u32)> {
         let counts = |row| self.counts(row);
-        match self.wanted(question, &counts).nearest(self.part, way) {
+        let mut wanted = self.wanted(question, &counts);
+        // A walk does not find those that do not.
+        wanted.all_count = matches!(way, Way::Walk { .. });
+        match wanted.nearest(self.part, way) {
             Some(near) => near.rows.into_iter().take(K).collect(),
             None => self.nearest(question, &self.rows()),
         }

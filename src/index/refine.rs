@@ -20,10 +20,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// Neighbours are looked for in one of so many lists, the nearest.
 const PART_OF_LISTS: usize = 20;
 /// Candidates that a node looks at.
-const LOOKED_AT: usize = 100;
+const LOOKED_AT: usize = 150;
 /// Two neighbours lead the same way where one is nearer to the other, by this factor, than to
 /// the node.
-const RELAXED: f32 = 1.1;
+const RELAXED: f32 = 1.2;
 /// Neighbours kept at least, whichever way they lead.
 const KEPT: usize = 8;
 
@@ -45,7 +45,7 @@ impl Refine<'_> {
         let nodes = u32::try_from(graph.len()).ok()?;
         let kept = (0..nodes).into_par_iter().map(|node| {
             let go_on = !cancel.load(Ordering::Relaxed);
-            go_on.then(|| self.chosen(self.around(graph, node), graph.stride / 2))
+            go_on.then(|| self.chosen(self.around(graph, node), graph.stride))
         });
         kept.collect()
     }

@@ -14,7 +14,7 @@ use crate::domain::Recall;
 
 /// A search that found too little, or ended among equals, looks at so many times more.
 const MORE: usize = 8;
-/// Of what a walk by codes found, at least so many are compared again, exactly.
+/// Of what a walk by codes found, so many are compared again, exactly, where that may matter.
 pub(super) const COMPARED_AGAIN: usize = 40;
 /// Where a walk found too little (what is near is dead, and the rest about as far), of what lists
 /// hold so many times `k` are compared by codes, and then exactly.
@@ -23,6 +23,10 @@ const BURIED: (usize, usize) = (64, 24);
 const MANY: usize = 64;
 /// So many rows are fetched while as many are compared.
 const AHEAD: usize = 32;
+/// So many more are compared exactly at a time, as long as that may change what is nearest.
+const SOME: usize = 6;
+/// An error of codes is hardly so many standard deviations below their mean.
+const DEVIATIONS: f32 = 3.0;
 /// Lists are searched for at least so many.
 const LEAST_K: usize = 10;
 
@@ -46,6 +50,8 @@ pub(super) struct Wanted<'a> {
     /// Whether a filter lets only some through, and about which share of all.
     pub(super) filtered: bool,
     pub(super) share: f64,
+    /// Whether all do.
+    pub(super) all_count: bool,
 }
 
 impl Wanted<'_> {
@@ -80,7 +86,11 @@ impl Wanted<'_> {
                 if by_code {
                     all &= found.len() <= self.again;
                     found.truncate(self.again);
-                    found = compared(&exact, found);
+                    found = if self.all_count || self.filtered {
+                        compared_first(&exact, self.k, found)
+                    } else {
+                        compared(&exact, found)
+                    };
                 }
                 Some(Near { rows: found, all })
             }
@@ -161,6 +171,45 @@ fn compared(exact: &Exact<'_>, mut rows: Vec<(f32, u32)>) -> Vec<(f32, u32)> {
     rekey(exact, &mut rows);
     rows.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
     rows
+}
+
+/// Of rows by keys of codes, nearest first, those that may be among the `k` nearest if codes err
+/// on the others as on the first: with exact keys, nearest first.
+fn compared_first(exact: &Exact<'_>, k: usize, mut rows: Vec<(f32, u32)>) -> Vec<(f32, u32)> {
+    let prefetch = |rows: &[(f32, u32)]| rows.iter().for_each(|(_, row)| exact.prefetch(*row));
+    let (mut near, mut errors) = (Vec::with_capacity(rows.len()), Vec::new());
+    let (mut done, mut next) = (0, (k + k / 2 + 1).min(rows.len()));
+    prefetch(&rows[..next]);
+    while done < next {
+        let after = (next + SOME.max(k / 2)).min(rows.len());
+        prefetch(&rows[next..after]);
+        let some = &mut rows[done..next];
+        errors.extend(some.iter().map(|(by_code, _)| -by_code));
+        rekey(exact, some);
+        let both = errors[done..].iter_mut().zip(some.iter());
+        both.for_each(|(error, (key, _))| *error += key);
+        near.extend_from_slice(some);
+        near.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
+        let last = near.get(k.saturating_sub(1)).map_or(f32::INFINITY, |n| n.0);
+        let least = least(&errors);
+        if rows
+            .get(next)
+            .is_some_and(|(by_code, _)| by_code + least > last)
+        {
+            break;
+        }
+        (done, next) = (next, after);
+    }
+    near
+}
+
+/// About the least that such errors are.
+#[expect(clippy::cast_precision_loss, reason = "few")]
+fn least(errors: &[f32]) -> f32 {
+    let n = errors.len().max(1) as f32;
+    let mean = errors.iter().sum::<f32>() / n;
+    let squares = errors.iter().map(|e| (e - mean) * (e - mean));
+    mean - DEVIATIONS * (squares.sum::<f32>() / n).sqrt()
 }
 
 /// A search of one part.
@@ -272,6 +321,7 @@ impl<'s, T> Search<'s, '_, T> {
             counts: if all_count { &|_| true } else { &counts },
             filtered: self.filtered(),
             share: self.asked.share(),
+            all_count,
         };
         let mut way = match self.course() {
             Course::Rows(mut rows) => {

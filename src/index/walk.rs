@@ -2,8 +2,9 @@
 
 use super::Options;
 use super::graph::{Graph, NONE};
-use crate::simd::{self, AlignedRows};
+use crate::simd::{self, AlignedRows, Pool};
 use std::cell::RefCell;
+use std::ops::Range;
 
 /// How near a query nodes are: smaller is nearer.
 pub(super) trait Keys {
@@ -50,8 +51,6 @@ thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
 
-/// Of a candidate's node: its links were followed.
-const FOLLOWED: u32 = 1 << 31;
 /// Candidates whose links are followed at once: their rows come from memory together.
 const BEAM: usize = 3;
 /// The links of so many next candidates are fetched ahead.
@@ -60,44 +59,92 @@ const AHEAD: usize = 2;
 /// What a walk needs, kept from one to the next.
 #[derive(Default)]
 struct Scratch {
-    /// A bit a node.
+    /// A bit a node, and one beyond all, which is always set.
     seen: Vec<u64>,
-    /// Candidates by key, nearest first.
-    pool: Vec<(f32, u32)>,
-    /// Nodes met for the first time, and their keys.
-    fresh: Vec<u32>,
+    /// Nodes met, each once: their bits are set.
+    met: Vec<u32>,
+    /// Candidates, nearest first; closed once their links were followed.
+    pool: Pool,
+    /// Of nodes to be offered, their keys.
     keys: Vec<f32>,
+    /// And those that are near enough.
+    near: Vec<u64>,
 }
 
 impl Scratch {
-    /// Marks a node; answers whether it is new.
-    fn mark(&mut self, node: u32) -> bool {
-        let (word, bit) = (&mut self.seen[node as usize / 64], 1_u64 << (node % 64));
-        let new = *word & bit == 0;
-        *word |= bit;
-        new
-    }
-
-    /// Keeps a candidate if it is among the `ef` nearest; answers where it stands.
-    fn offer(&mut self, key: f32, node: u32, ef: usize) -> usize {
-        if self.pool.len() == ef {
-            if self.pool.last().is_some_and(|worst| key >= worst.0) {
-                return ef;
+    /// Forgets the walk before.
+    fn clear(&mut self, nodes: usize, ef: usize) {
+        let words = nodes / 64 + 1;
+        if self.seen.len() == words && self.met.len() < words {
+            for node in &self.met {
+                self.seen[*node as usize / 64] = 0;
             }
-            self.pool.pop();
+        } else {
+            self.seen.clear();
+            self.seen.resize(words, 0);
         }
-        let at = self.pool.partition_point(|c| c.0 <= key);
-        self.pool.insert(at, (key, node));
-        at
+        self.met.clear();
+        self.pool.clear(ef);
+        self.seen[nodes / 64] |= 1 << (nodes % 64);
     }
 
-    /// The first candidate from a place on whose links were not followed.
-    fn open(&self, mut at: usize) -> usize {
-        while self.pool.get(at).is_some_and(|c| c.1 & FOLLOWED != 0) {
-            at += 1;
+    /// Meets nodes linked from another; answers those that are new.
+    fn meet(&mut self, links: &[u32], nodes: u32) -> &[u32] {
+        let before = self.met.len();
+        let mut met = before;
+        self.met.resize(met + links.len(), 0);
+        for link in links {
+            // No link is as a node beyond all, which was met.
+            let node = (*link).min(nodes);
+            let (word, bit) = (&mut self.seen[node as usize / 64], node % 64);
+            self.met[met] = node;
+            met += usize::from(*word >> bit & 1 == 0);
+            *word |= 1 << bit;
         }
-        at
+        self.met.truncate(met);
+        &self.met[before..]
     }
+
+    /// Offers some of the nodes met to the pool.
+    fn offer(&mut self, keys: &impl Keys, which: Range<usize>) {
+        let Self {
+            met,
+            pool,
+            keys: found,
+            near,
+            ..
+        } = self;
+        let nodes = &met[which];
+        keys.keys(nodes, found);
+        let limit = pool.limit();
+        near.resize(nodes.len().max(near.len()), 0);
+        let mut below = 0;
+        for (key, node) in found.iter().zip(nodes) {
+            let candidate = candidate(*key, *node);
+            near[below] = candidate;
+            below += usize::from(candidate < limit);
+        }
+        pool.offer(&near[..below]);
+    }
+}
+
+/// A node and its key as a number: ordered as keys are, then as nodes are.
+fn candidate(key: f32, node: u32) -> u64 {
+    let bits = key.to_bits();
+    let flipped = (bits.cast_signed() >> 31).cast_unsigned() | 1 << 31;
+    u64::from(bits ^ flipped) << 32 | u64::from(node) << 1
+}
+
+fn node_of(candidate: u64) -> u32 {
+    #[expect(clippy::cast_possible_truncation, reason = "the low half")]
+    let low = candidate as u32;
+    low >> 1
+}
+
+fn key_of(candidate: u64) -> f32 {
+    let high = (candidate >> 32) as u32;
+    let flipped = !(high.cast_signed() >> 31).cast_unsigned() | 1 << 31;
+    f32::from_bits(high ^ flipped)
 }
 
 /// The `ef` nearest nodes that the walk finds, as keys and nodes, nearest first.
@@ -118,9 +165,7 @@ pub(super) fn around(graph: &Graph, keys: &impl Keys, node: u32, ef: usize) -> V
 
 /// Greedily down the layers to a good place to start at the bottom.
 fn descend(graph: &Graph, keys: &impl Keys, scratch: &mut Scratch) -> (f32, u32) {
-    let Scratch {
-        fresh, keys: near, ..
-    } = scratch;
+    let (mut fresh, near) = (Vec::new(), &mut scratch.keys);
     keys.keys(&[graph.entry], near);
     let mut best = (near[0], graph.entry);
     for layer in graph.upper.iter().rev() {
@@ -134,7 +179,7 @@ fn descend(graph: &Graph, keys: &impl Keys, scratch: &mut Scratch) -> (f32, u32)
             for node in fresh.iter() {
                 keys.prefetch(*node);
             }
-            keys.keys(fresh, near);
+            keys.keys(&fresh, near);
             let nearest = near.iter().enumerate();
             match nearest.min_by(|a, b| a.1.total_cmp(b.1)) {
                 Some((at, key)) if *key < best.0 => {
@@ -154,51 +199,36 @@ fn walk(
     start: (f32, u32),
     scratch: &mut Scratch,
 ) -> Vec<(f32, u32)> {
-    scratch.seen.clear();
-    scratch.seen.resize(graph.len().div_ceil(64), 0);
-    scratch.pool.clear();
-    scratch.mark(start.1);
-    scratch.offer(start.0, start.1, ef);
+    let nodes = u32::try_from(graph.len()).unwrap_or(NONE);
+    scratch.clear(graph.len(), ef);
+    scratch.meet(&[start.1], nodes);
+    scratch.pool.offer(&[candidate(start.0, start.1)]);
 
-    let mut next = 0;
-    while next < scratch.pool.len() {
-        let mut fresh = std::mem::take(&mut scratch.fresh);
-        fresh.clear();
-        for _ in 0..BEAM {
-            let Some((_, node)) = scratch.pool.get_mut(next) else {
-                break;
-            };
-            let at = *node;
-            *node |= FOLLOWED;
-            for link in graph.slots(at) {
-                if *link == NONE {
-                    break;
-                }
-                if scratch.mark(*link) {
-                    keys.prefetch(*link);
-                    fresh.push(*link);
-                }
-            }
-            next = scratch.open(next + 1);
-        }
-        let mut ahead = next;
-        for _ in 0..AHEAD {
-            let Some((_, node)) = scratch.pool.get(ahead) else {
-                break;
-            };
+    // The rows of the nodes met last come from memory while those before are offered.
+    let mut offered = scratch.met.len();
+    loop {
+        let met = scratch.met.len();
+        let mut open = scratch.pool.open();
+        let (mut beam, mut wide) = ([0; BEAM], 0);
+        for (node, place) in beam.iter_mut().zip(open.by_ref().take(BEAM)) {
+            *node = node_of(scratch.pool.close(place));
             simd::prefetch_links(graph.slots(*node));
-            ahead = scratch.open(ahead + 1);
+            wide += 1;
         }
-        let mut near = std::mem::take(&mut scratch.keys);
-        keys.keys(&fresh, &mut near);
-        // Back to the nearest newcomer, if it is nearer than where we stand.
-        let mut back = next;
-        for (key, link) in near.iter().zip(&fresh) {
-            back = back.min(scratch.offer(*key, *link, ef));
+        if wide == 0 && met == offered {
+            break;
         }
-        (scratch.fresh, scratch.keys) = (fresh, near);
-        next = scratch.open(back);
+        for place in open.take(AHEAD) {
+            simd::prefetch_links(graph.slots(node_of(scratch.pool.at(place))));
+        }
+        for node in &beam[..wide] {
+            for new in scratch.meet(graph.slots(*node), nodes) {
+                keys.prefetch(*new);
+            }
+        }
+        scratch.offer(keys, offered..met);
+        offered = met;
     }
     let found = scratch.pool.iter();
-    found.map(|(key, node)| (*key, node & !FOLLOWED)).collect()
+    found.map(|c| (key_of(c), node_of(c))).collect()
 }

@@ -53,6 +53,7 @@ impl CodeRows {
     /// # Panics
     /// There is no such row.
     #[must_use]
+    #[inline]
     pub fn padded(&self, row: usize) -> &[u8] {
         let from = row * self.lines_per_row;
         let lines = &self.lines[from..from + self.lines_per_row];

@@ -7,6 +7,7 @@ mod codes;
 pub mod conv;
 mod distance;
 mod pages;
+mod pool;
 mod rows;
 mod tables;
 
@@ -14,6 +15,7 @@ pub use bytes::AlignedBytes;
 pub use codes::{CODE_TOP, CODES, CodeRows};
 pub use distance::{dot, dot4, kernel_name, prefetch, prefetch_links, squared_l2, squared_l2_4};
 pub use pages::roomy;
+pub use pool::Pool;
 pub use rows::{AlignedRows, LANES};
 pub use tables::{
     BLOCK, SUBSPACES, Scale, Squares, Sums, TABLE_TOP, WORDS, bounds, keys_within, products,

@@ -71,6 +71,7 @@ impl AlignedRows {
     /// # Panics
     /// There is no such row.
     #[must_use]
+    #[inline]
     pub fn padded(&self, row: usize) -> &[f32] {
         let from = row * self.lines_per_row;
         let lines = &self.lines[from..from + self.lines_per_row];
