@@ -66,7 +66,8 @@ impl Set {
     }
 }
 
-/// Appends rows from a sequence number on; the field `u` of each is anything below 1.
+/// Appends rows from a sequence number on; the field `u` of each is anything below 1, the field
+/// `first` its first component.
 pub(crate) fn apply(index: &Index<()>, from: u64, rows: &[Embedding]) {
     for (nth, rows) in rows.chunks(STEP).enumerate() {
         let first = from + (nth * STEP) as u64;
@@ -76,15 +77,22 @@ pub(crate) fn apply(index: &Index<()>, from: u64, rows: &[Embedding]) {
             tag: (),
             facets: Facets {
                 label: None,
-                fields: vec![(
-                    "u".into(),
-                    Some(vec![Scalar::Number(Finite::new(uniform(seq)))]),
-                )],
+                fields: vec![
+                    ("u".into(), Some(vec![number(uniform(seq))])),
+                    (
+                        "first".into(),
+                        Some(vec![number(vector.as_slice()[0].into())]),
+                    ),
+                ],
             },
         };
         let rows: Vec<_> = (first..).zip(rows).map(row).collect();
         index.apply(rows.last().unwrap().seq, rows, &[]);
     }
+}
+
+fn number(n: f64) -> Scalar {
+    Scalar::Number(Finite::new(n))
 }
 
 /// A number from 0 to 1 that looks random, the same every time.

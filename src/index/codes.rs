@@ -17,7 +17,7 @@ const COVERED: f64 = 2.7;
 
 /// Added to a small number and taken off, it leaves the nearest integer: so large a number has no
 /// place for fractions.
-const ROUNDS: f32 = 1.5 * (1_u32 << 23) as f32;
+const ROUNDS: f32 = 1.5 * 8_388_608.0;
 
 /// Rows whose dot products are made at once.
 const AT_ONCE: usize = 64;

@@ -26,6 +26,7 @@ mod graph;
 mod inverted;
 mod job;
 mod load;
+mod nearest;
 mod options;
 mod part;
 mod plan;

@@ -6,6 +6,7 @@ use super::codes::Coded;
 use super::columns::Asked;
 use super::filtered::{Course, course};
 use super::inverted::Inverted;
+use super::nearest::Nearest;
 use super::part::Part;
 use super::plan::Way;
 use super::snapshot::{Keep, Query, View};
@@ -130,20 +131,39 @@ impl Wanted<'_> {
         Near { rows, all }
     }
 
-    /// The nearest of these rows, by codes first where they are many.
-    pub(super) fn compared<T>(&self, part: &Part<T>, rows: Vec<u32>) -> Near {
+    /// The nearest of these rows that count, by codes first where they are many.
+    pub(super) fn compared<T>(&self, part: &Part<T>, mut rows: Vec<u32>) -> Near {
         let exact = self.exact(part);
-        let mut near: Vec<(f32, u32)> = rows.into_iter().map(|row| (0.0, row)).collect();
+        rows.retain(|row| (self.counts)(*row));
         let again = self.again.max(MANY);
-        let all = near.len() <= again;
-        if !all && let Some(coded) = self.coded(part) {
-            rekey(&coded, &mut near);
-            near.select_nth_unstable_by(again, |a, b| a.0.total_cmp(&b.0));
-            near.truncate(again);
+        let all = rows.len() <= again;
+        let near = match self.coded(part).filter(|_| !all) {
+            Some(coded) => nearest_by(&coded, &rows, again),
+            None => rows.into_iter().map(|row| (0.0, row)).collect(),
+        };
+        Near {
+            rows: compared(&exact, near),
+            all,
         }
-        let rows = compared(&exact, near);
-        Near { rows, all }
     }
+}
+
+/// Of many rows, the nearest, in no order.
+fn nearest_by(by: &impl Keys, rows: &[u32], most: usize) -> Vec<(f32, u32)> {
+    let (mut nearest, mut keys) = (Nearest::new(most), Vec::with_capacity(AHEAD));
+    let mut parts = rows.chunks(AHEAD).peekable();
+    while let Some(part) = parts.next() {
+        for row in parts.peek().into_iter().flat_map(|next| next.iter()) {
+            by.prefetch(*row);
+        }
+        by.keys(part, &mut keys);
+        for (key, row) in keys.iter().zip(part) {
+            if *key <= nearest.limit() {
+                nearest.offer(*key, *row);
+            }
+        }
+    }
+    nearest.found().collect()
 }
 
 /// Gives rows other keys.
@@ -308,7 +328,14 @@ impl<'s, T> Search<'s, '_, T> {
         let (rows, live) = (self.part.len(), self.part.live().max(1));
         let least = COMPARED_AGAIN.max(2 * self.query.k);
         let all_count = !self.filtered() && self.part.all_visible(self.view.at);
-        let counts = |row: u32| self.counts(row as usize).is_some();
+        let all_visible = self.part.all_visible(self.view.at) && self.keep.is_none();
+        let counts = |row: u32| {
+            if all_visible {
+                self.asked.holds(row)
+            } else {
+                self.counts(row as usize).is_some()
+            }
+        };
         let wanted = Wanted {
             options,
             query: self.vector,
@@ -324,8 +351,7 @@ impl<'s, T> Search<'s, '_, T> {
             all_count,
         };
         let mut way = match self.course() {
-            Course::Rows(mut rows) => {
-                rows.retain(|row| counts(*row));
+            Course::Rows(rows) => {
                 let near = wanted.compared(self.part, rows);
                 if self.offer_if_enough(&near, Way::Scan, best) {
                     return;
@@ -414,11 +440,13 @@ impl<'s, T> Search<'s, '_, T> {
 
     /// The tag of a row that counts.
     fn counts(&self, row: usize) -> Option<&'s T> {
+        // A row's number fits: a part has fewer than 2^31.
+        if !self.asked.holds(u32::try_from(row).unwrap_or(u32::MAX)) {
+            return None;
+        }
         let tag = self.part.visible(row, self.view.at)?;
-        // A row's number fits: a part has fewer than 2^32.
-        let holds = self.asked.holds(u32::try_from(row).unwrap_or(u32::MAX));
-        let kept = || self.keep.is_none_or(|keep| keep(self.part.seqs[row], tag));
-        (holds && kept()).then_some(tag)
+        let kept = self.keep.is_none_or(|keep| keep(self.part.seqs[row], tag));
+        kept.then_some(tag)
     }
 
     /// Of the nodes found, the first that count, and those just as far as the last of them.

@@ -129,19 +129,21 @@ impl Scratch {
 }
 
 /// A node and its key as a number: ordered as keys are, then as nodes are.
-fn candidate(key: f32, node: u32) -> u64 {
+pub(super) fn candidate(key: f32, node: u32) -> u64 {
     let bits = key.to_bits();
     let flipped = (bits.cast_signed() >> 31).cast_unsigned() | 1 << 31;
     u64::from(bits ^ flipped) << 32 | u64::from(node) << 1
 }
 
-fn node_of(candidate: u64) -> u32 {
+/// The node of a candidate.
+pub(super) fn node_of(candidate: u64) -> u32 {
     #[expect(clippy::cast_possible_truncation, reason = "the low half")]
     let low = candidate as u32;
     low >> 1
 }
 
-fn key_of(candidate: u64) -> f32 {
+/// The key of a candidate.
+pub(super) fn key_of(candidate: u64) -> f32 {
     let high = (candidate >> 32) as u32;
     let flipped = !(high.cast_signed() >> 31).cast_unsigned() | 1 << 31;
     f32::from_bits(high ^ flipped)
@@ -176,7 +178,7 @@ fn descend(graph: &Graph, keys: &impl Keys, scratch: &mut Scratch) -> (f32, u32)
             let links = layer.links(place);
             fresh.clear();
             fresh.extend(links.iter().map(|link| layer.nodes[*link as usize]));
-            for node in fresh.iter() {
+            for node in &fresh {
                 keys.prefetch(*node);
             }
             keys.keys(&fresh, near);

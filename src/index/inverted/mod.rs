@@ -9,7 +9,6 @@
 
 mod axes;
 mod book;
-mod nearest;
 mod product;
 mod scan;
 mod stored;

@@ -1,9 +1,9 @@
 //! The search of an inverted file.
 
 use super::Inverted;
-use super::nearest::Nearest;
 use super::product::Tables;
 use crate::domain::Metric;
+use crate::index::nearest::Nearest;
 use crate::simd::{self, BLOCK, Scale, Sums};
 use std::cmp::Ordering;
 use std::ops::Range;

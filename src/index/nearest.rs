@@ -2,7 +2,7 @@
 
 /// Rows and their keys, at most so many, in no order until the end.
 #[derive(Debug)]
-pub(super) struct Nearest {
+pub(in crate::index) struct Nearest {
     most: usize,
     /// Above their keys nothing is wanted any more.
     limit: f32,
@@ -14,7 +14,7 @@ pub(super) struct Nearest {
 const SLACK: usize = 64;
 
 impl Nearest {
-    pub(super) fn new(most: usize) -> Self {
+    pub(in crate::index) fn new(most: usize) -> Self {
         Self {
             most,
             limit: f32::INFINITY,
@@ -23,11 +23,11 @@ impl Nearest {
     }
 
     /// Keys must be below this, or equal, to count.
-    pub(super) fn limit(&self) -> f32 {
+    pub(in crate::index) fn limit(&self) -> f32 {
         self.limit
     }
 
-    pub(super) fn offer(&mut self, key: f32, row: u32) {
+    pub(in crate::index) fn offer(&mut self, key: f32, row: u32) {
         self.all
             .push(u64::from(ordered(key)) << 32 | u64::from(row));
         if self.all.len() >= 2 * self.most + SLACK {
@@ -47,7 +47,7 @@ impl Nearest {
     }
 
     /// The nearest, as keys and rows, in no order.
-    pub(super) fn found(mut self) -> impl Iterator<Item = (f32, u32)> {
+    pub(in crate::index) fn found(mut self) -> impl Iterator<Item = (f32, u32)> {
         self.cut();
         #[expect(clippy::cast_possible_truncation, reason = "the low half")]
         let row = |both: u64| both as u32;
