@@ -16,8 +16,8 @@ const STEPS: f32 = CODE_TOP as f32;
 const COVERED: f64 = 2.7;
 
 /// Added to a small number and taken off, it leaves the nearest integer: so large a number has no
-/// place for fractions.
-const ROUNDS: f32 = 1.5 * 8_388_608.0;
+/// place for fractions (1.5 times 2^23).
+const ROUNDS: f32 = 12_582_912.0;
 
 /// Rows whose dot products are made at once.
 const AT_ONCE: usize = 64;

@@ -20,8 +20,9 @@ const WITH_FILTERS: usize = 100;
 /// The faster of so many rounds counts.
 const ROUNDS: usize = 2;
 /// Candidates that walks keep.
-const EF: [usize; 15] = [
-    12, 16, 20, 25, 32, 40, 50, 64, 80, 100, 128, 160, 220, 320, 500,
+const EF: [usize; 26] = [
+    12, 14, 16, 18, 20, 22, 25, 28, 32, 36, 40, 45, 50, 56, 64, 72, 80, 90, 100, 113, 128, 160,
+    220, 270, 320, 500,
 ];
 /// Lists that are looked at, as parts of all.
 const PARTS_OF_LISTS: [usize; 11] = [60, 40, 26, 18, 12, 9, 7, 5, 4, 3, 2];

@@ -27,7 +27,7 @@ const AHEAD: usize = 32;
 /// So many more are compared exactly at a time, as long as that may change what is nearest.
 const SOME: usize = 6;
 /// An error of codes is hardly so many standard deviations below their mean.
-const DEVIATIONS: f32 = 3.0;
+const DEVIATIONS: f32 = 4.0;
 /// Lists are searched for at least so many.
 const LEAST_K: usize = 10;
 

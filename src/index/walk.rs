@@ -65,6 +65,8 @@ struct Scratch {
     met: Vec<u32>,
     /// Candidates, nearest first; closed once their links were followed.
     pool: Pool,
+    /// Nodes that a node of a layer is linked to.
+    linked: Vec<u32>,
     /// Of nodes to be offered, their keys.
     keys: Vec<f32>,
     /// And those that are near enough.
@@ -167,7 +169,9 @@ pub(super) fn around(graph: &Graph, keys: &impl Keys, node: u32, ef: usize) -> V
 
 /// Greedily down the layers to a good place to start at the bottom.
 fn descend(graph: &Graph, keys: &impl Keys, scratch: &mut Scratch) -> (f32, u32) {
-    let (mut fresh, near) = (Vec::new(), &mut scratch.keys);
+    let Scratch {
+        linked, keys: near, ..
+    } = scratch;
     keys.keys(&[graph.entry], near);
     let mut best = (near[0], graph.entry);
     for layer in graph.upper.iter().rev() {
@@ -176,16 +180,16 @@ fn descend(graph: &Graph, keys: &impl Keys, scratch: &mut Scratch) -> (f32, u32)
         };
         loop {
             let links = layer.links(place);
-            fresh.clear();
-            fresh.extend(links.iter().map(|link| layer.nodes[*link as usize]));
-            for node in &fresh {
+            linked.clear();
+            linked.extend(links.iter().map(|link| layer.nodes[*link as usize]));
+            for node in linked.iter() {
                 keys.prefetch(*node);
             }
-            keys.keys(&fresh, near);
+            keys.keys(linked, near);
             let nearest = near.iter().enumerate();
             match nearest.min_by(|a, b| a.1.total_cmp(b.1)) {
                 Some((at, key)) if *key < best.0 => {
-                    (best, place) = ((*key, fresh[at]), links[at]);
+                    (best, place) = ((*key, linked[at]), links[at]);
                 }
                 _ => break,
             }
