@@ -48,7 +48,7 @@ pub(super) fn course<T>(
     )]
     let listed = match step {
         Some(step) => (step.nanos as f32 / plan.row_nanos.max(0.1)) as usize,
-        None if whole => part.len() / 2,
+        None if whole => part.len(),
         None => ASKED,
     };
     if !query.exact
@@ -59,6 +59,8 @@ pub(super) fn course<T>(
     Course::Way(match (step, part.inverted()) {
         _ if query.exact || query.recall == Recall::ALL && query.ef.is_none() => Way::Scan,
         (Some(step), _) => step.way.thorough(query.k),
+        // No way was found to reach the recall.
+        (None, Some(_)) if whole => Way::Scan,
         (None, Some(lists)) => every_list(lists, UNKNOWN),
         (None, None) => Way::Walk {
             ef: MORE * query.ef.unwrap_or(query.k).max(query.k),

@@ -14,7 +14,9 @@
 //! It goes by rows of four bits a number (`codes`); the best are compared again, exactly. Lists
 //! (`inverted`) are scanned by sums of table look-ups; a `plan` picks the way for a recall.
 //!
-//! Left for later, with a place of its own: filters within the walk (in `walk`).
+//! Filters are answered from `columns`. The few rows that one lets through are compared one by one;
+//! where there are many, a walk goes on until it has followed enough of them, or lists show those
+//! only (`filtered`).
 
 mod build;
 mod codec;

@@ -16,7 +16,7 @@ const QUESTIONS: usize = 400;
 /// Answers expected of each.
 const K: usize = 10;
 /// Of them, so many are asked with filters.
-const WITH_FILTERS: usize = 100;
+const WITH_FILTERS: usize = 200;
 /// The faster of so many rounds counts.
 const ROUNDS: usize = 2;
 /// Candidates that walks keep.
@@ -31,8 +31,11 @@ const AGAIN: [(usize, usize); 4] = [(8, 2), (12, 4), (40, 4), (120, 6)];
 /// The shares of rows that filters let through when ways are tried: from the first on, each so many
 /// times the one before, as long as more rows than these are left. Fewer are compared one by one.
 const SHARES: (f32, f32, f32) = (0.5, 0.5, 2_000.0);
-/// The same for lists with a filter.
-const AGAIN_WITH_FILTERS: (usize, usize) = (12, 4);
+/// Shares are alike up to so many times one another.
+const ALIKE: f64 = 1.1;
+/// Of the rows that lists show, so many are compared by their codes, and then exactly, where a filter
+/// lets only some through.
+const AGAIN_WITH_FILTERS: [(usize, usize); 2] = [(40, 4), (120, 6)];
 /// Nobody can ask for less: `domain::Recall`.
 const USEFUL: f32 = 0.5;
 /// A way that finds so much is thorough enough: those beyond are not tried.
@@ -40,8 +43,9 @@ const THOROUGH: f32 = 0.9995;
 /// Rows whose distances from all questions are taken together.
 const CHUNK: usize = 512;
 /// Recall is learnt from questions, and theirs is not that of others: so much of what a target
-/// allows to be missing is kept in reserve.
+/// allows to be missing is kept in reserve: more with filters, which are never like those tried.
 const RESERVE: f32 = 0.1;
+const RESERVE_WITH_FILTERS: f32 = 0.2;
 
 /// A way to search a part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,6 +99,25 @@ pub(super) struct Step {
     pub(super) nanos: u32,
 }
 
+impl Step {
+    /// A walk takes the longer, the fewer rows count.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a time"
+    )]
+    fn among(self, let_through: f64, share: f64) -> Self {
+        let times = match self.way {
+            Way::Walk { .. } => let_through / share.max(1e-6),
+            Way::Scan | Way::Lists { .. } => 1.0,
+        };
+        Self {
+            nanos: (f64::from(self.nanos) * times) as u32,
+            ..self
+        }
+    }
+}
+
 /// The ways worth going: each slower than the one before, and finding more.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Steps(pub(super) Vec<Step>);
@@ -124,12 +147,12 @@ impl Steps {
     }
 
     /// The fastest way that was found to reach a recall.
-    fn to(&self, recall: Recall) -> Option<Step> {
+    fn to(&self, recall: Recall, reserve: f32) -> Option<Step> {
         if recall == Recall::ALL {
             return None;
         }
         let recall = recall.get();
-        let wanted = recall + RESERVE * (1.0 - recall);
+        let wanted = recall + reserve * (1.0 - recall);
         let mut steps = self.0.iter().copied();
         steps.find(|step| step.recall >= wanted)
     }
@@ -138,15 +161,18 @@ impl Steps {
 impl Plan {
     /// The fastest way to a recall; without one that was found to reach it, a scan.
     pub(super) fn way(&self, recall: Recall) -> Way {
-        self.steps.to(recall).map_or(Way::Scan, |step| step.way)
+        let step = self.steps.to(recall, RESERVE);
+        step.map_or(Way::Scan, |step| step.way)
     }
 
-    /// The same where only a share of the rows counts.
+    /// The same where only a share of the rows counts: as it was with the next greater share, or
+    /// with a smaller one that is as good as the same.
     pub(super) fn filtered(&self, recall: Recall, share: f64) -> Option<Step> {
-        let mut levels = self.filtered.iter();
-        let level = levels.find(|(let_through, _)| f64::from(*let_through) <= share);
-        let (_, steps) = level.or(self.filtered.last())?;
-        steps.to(recall)
+        let about = |(let_through, _): &&(f32, Steps)| ALIKE * f64::from(*let_through) >= share;
+        let tried = self.filtered.iter().take_while(about).last();
+        let (let_through, steps) = tried.map_or((1.0, &self.steps), |(s, steps)| (*s, steps));
+        let step = steps.to(recall, RESERVE_WITH_FILTERS)?;
+        Some(step.among(f64::from(let_through), share))
     }
 
     /// Whether any way worth going is a walk.
@@ -225,7 +251,7 @@ fn ladders<T>(part: &Part<T>) -> Vec<Vec<Way>> {
 fn ladders_with_filters<T>(part: &Part<T>) -> Vec<Vec<Way>> {
     let mut ladders = ladders(part);
     ladders.retain(|ladder| match ladder.first() {
-        Some(Way::Lists { rough, again, .. }) => (*rough, *again) == AGAIN_WITH_FILTERS,
+        Some(Way::Lists { rough, again, .. }) => AGAIN_WITH_FILTERS.contains(&(*rough, *again)),
         _ => true,
     });
     ladders

@@ -5,12 +5,13 @@ use super::Options;
 use super::codes::Coded;
 use super::columns::Asked;
 use super::filtered::{Course, course};
+use super::graph::Graph;
 use super::inverted::Inverted;
 use super::nearest::Nearest;
 use super::part::Part;
 use super::plan::Way;
 use super::snapshot::{Keep, Query, View};
-use super::walk::{self, Exact, Keys};
+use super::walk::{self, Among, Exact, Keys};
 use crate::domain::Recall;
 
 /// A search that found too little, or ended among equals, looks at so many times more.
@@ -20,6 +21,8 @@ pub(super) const COMPARED_AGAIN: usize = 40;
 /// Where a walk found too little (what is near is dead, and the rest about as far), of what lists
 /// hold so many times `k` are compared by codes, and then exactly.
 const BURIED: (usize, usize) = (64, 24);
+/// Where a walk did not find what a filter lets through, one row in so many is compared.
+const FEW_OF: usize = 4;
 /// Fewer rows are compared exactly at once.
 const MANY: usize = 64;
 /// So many rows are fetched while as many are compared.
@@ -77,10 +80,10 @@ impl Wanted<'_> {
             Way::Walk { ef } => {
                 let graph = part.graph()?;
                 let (mut found, by_code) = match coded() {
-                    Some(coded) => (walk::nearest(graph, &coded, ef), true),
-                    None => (walk::nearest(graph, &exact, ef), false),
+                    Some(coded) => (self.walked(graph, &coded, ef), true),
+                    None => (self.walked(graph, &exact, ef), false),
                 };
-                let mut all = found.len() < ef;
+                let mut all = found.len() < ef && !self.filtered;
                 if self.filtered {
                     found.retain(|(_, row)| (self.counts)(*row));
                 }
@@ -108,6 +111,17 @@ impl Wanted<'_> {
         }
     }
 
+    fn walked(&self, graph: &Graph, keys: &impl Keys, ef: usize) -> Vec<(f32, u32)> {
+        if !self.filtered {
+            return walk::nearest(graph, keys, ef);
+        }
+        let among = Among {
+            counts: self.counts,
+            share: self.share,
+        };
+        walk::among(graph, keys, ef, &among)
+    }
+
     /// Rough keys of rows in lists, then those by codes of the nearest, then exact ones.
     fn listed(
         &self,
@@ -131,10 +145,9 @@ impl Wanted<'_> {
         Near { rows, all }
     }
 
-    /// The nearest of these rows that count, by codes first where they are many.
-    pub(super) fn compared<T>(&self, part: &Part<T>, mut rows: Vec<u32>) -> Near {
+    /// The nearest of these rows, by codes first where they are many.
+    pub(super) fn compared<T>(&self, part: &Part<T>, rows: Vec<u32>) -> Near {
         let exact = self.exact(part);
-        rows.retain(|row| (self.counts)(*row));
         let again = self.again.max(MANY);
         let all = rows.len() <= again;
         let near = match self.coded(part).filter(|_| !all) {
@@ -352,7 +365,7 @@ impl<'s, T> Search<'s, '_, T> {
         };
         let mut way = match self.course() {
             Course::Rows(rows) => {
-                let near = wanted.compared(self.part, rows);
+                let near = wanted.compared(self.part, self.counting(rows));
                 if self.offer_if_enough(&near, Way::Scan, best) {
                     return;
                 }
@@ -364,9 +377,32 @@ impl<'s, T> Search<'s, '_, T> {
             if self.offer_if_enough(&near, way, best) {
                 return;
             }
+            if let (Way::Walk { .. }, Some(rows)) = (way, self.listed()) {
+                let near = wanted.compared(self.part, rows);
+                if self.offer_if_enough(&near, Way::Scan, best) {
+                    return;
+                }
+            }
             way = affordable(options, self.part, self.query, self.more(way));
         }
         self.scan(best);
+    }
+
+    /// Of rows that the filter's columns list, those that count.
+    fn counting(&self, mut rows: Vec<u32>) -> Vec<u32> {
+        if self.keep.is_some() || !self.part.all_visible(self.view.at) {
+            rows.retain(|row| self.counts(*row as usize).is_some());
+        }
+        rows
+    }
+
+    /// The rows that a filter lets through, where the nearest of them are best found by comparing
+    /// all, since they are elsewhere than what is near the query.
+    fn listed(&self) -> Option<Vec<u32>> {
+        if !self.filtered() || self.keep.is_some() {
+            return None;
+        }
+        Some(self.counting(self.asked.rows(self.part.len() / FEW_OF)?))
     }
 
     fn filtered(&self) -> bool {

@@ -53,6 +53,12 @@ thread_local! {
 
 /// Candidates whose links are followed at once: their rows come from memory together.
 const BEAM: usize = 3;
+/// Where only some nodes count, the pool has room for so many times as many as there should be.
+const ROOM: usize = 2;
+/// And at most so many.
+const MOST: usize = 2_048;
+/// Where not even one in so many counts that should, the walk ends.
+const FEW: usize = 4;
 /// The links of so many next candidates are fetched ahead.
 const AHEAD: usize = 2;
 
@@ -155,7 +161,49 @@ pub(super) fn key_of(candidate: u64) -> f32 {
 pub(super) fn nearest(graph: &Graph, keys: &impl Keys, ef: usize) -> Vec<(f32, u32)> {
     SCRATCH.with_borrow_mut(|scratch| {
         let start = descend(graph, keys, scratch);
-        walk(graph, keys, ef, start, scratch)
+        walk(graph, keys, ef, start, scratch, |_, _, _| false)
+    })
+}
+
+/// Nodes of which only some count, and about which share of all do.
+pub(super) struct Among<'a> {
+    pub(super) counts: &'a dyn Fn(u32) -> bool,
+    pub(super) share: f64,
+}
+
+/// As [`nearest`], until the links of the nearest nodes were followed of which `ef` count, or of so
+/// many that far more should. The others lead on, and are found too.
+pub(super) fn among(
+    graph: &Graph,
+    keys: &impl Keys,
+    ef: usize,
+    among: &Among<'_>,
+) -> Vec<(f32, u32)> {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_precision_loss,
+        clippy::cast_sign_loss,
+        reason = "a number of nodes"
+    )]
+    let nodes = |counting: usize| (counting as f64 / among.share.max(1e-3)) as usize;
+    let most = nodes(ROOM * ef).clamp(ef, MOST.max(ef));
+    let expected = nodes(ef);
+    // Nodes on the way there count too, until a look at the nearest tells how many there are.
+    let (mut met, mut enough_met) = (0, ef);
+    let enough = |pool: &Pool, followed: usize, beam: &[u32]| {
+        met += beam.iter().filter(|node| (among.counts)(**node)).count();
+        if met < enough_met {
+            // What is near the query does not count: this is not the way to what does.
+            return followed > expected && FEW * met < ef;
+        }
+        let nearest = pool.iter().take(followed);
+        let count = nearest.filter(|c| (among.counts)(node_of(*c))).count();
+        enough_met = met + ef.saturating_sub(count);
+        count >= ef
+    };
+    SCRATCH.with_borrow_mut(|scratch| {
+        let start = descend(graph, keys, scratch);
+        walk(graph, keys, most, start, scratch, enough)
     })
 }
 
@@ -163,7 +211,14 @@ pub(super) fn nearest(graph: &Graph, keys: &impl Keys, ef: usize) -> Vec<(f32, u
 pub(super) fn around(graph: &Graph, keys: &impl Keys, node: u32, ef: usize) -> Vec<(f32, u32)> {
     SCRATCH.with_borrow_mut(|scratch| {
         keys.keys(&[node], &mut scratch.keys);
-        walk(graph, keys, ef, (scratch.keys[0], node), scratch)
+        walk(
+            graph,
+            keys,
+            ef,
+            (scratch.keys[0], node),
+            scratch,
+            |_, _, _| false,
+        )
     })
 }
 
@@ -198,12 +253,15 @@ fn descend(graph: &Graph, keys: &impl Keys, scratch: &mut Scratch) -> (f32, u32)
     best
 }
 
+/// Walks on until there is nothing left to follow, or `enough`: it is told how many of the nearest
+/// nodes were followed, and which are next.
 fn walk(
     graph: &Graph,
     keys: &impl Keys,
     ef: usize,
     start: (f32, u32),
     scratch: &mut Scratch,
+    mut enough: impl FnMut(&Pool, usize, &[u32]) -> bool,
 ) -> Vec<(f32, u32)> {
     let nodes = u32::try_from(graph.len()).unwrap_or(NONE);
     scratch.clear(graph.len(), ef);
@@ -215,13 +273,20 @@ fn walk(
     loop {
         let met = scratch.met.len();
         let mut open = scratch.pool.open();
-        let (mut beam, mut wide) = ([0; BEAM], 0);
+        let (mut beam, mut wide, mut followed) = ([0; BEAM], 0, None);
         for (node, place) in beam.iter_mut().zip(open.by_ref().take(BEAM)) {
             *node = node_of(scratch.pool.close(place));
             simd::prefetch_links(graph.slots(*node));
             wide += 1;
+            followed.get_or_insert(place);
         }
         if wide == 0 && met == offered {
+            break;
+        }
+        if let Some(followed) = followed
+            && enough(&scratch.pool, followed, &beam[..wide])
+        {
+            scratch.offer(keys, offered..met);
             break;
         }
         for place in open.take(AHEAD) {

@@ -266,6 +266,16 @@ fn everything_the_service_does() {
             .len(),
         0
     );
+    let indexed = json(&["collection", "index", "v", "camera.site"]);
+    assert_eq!(
+        (&indexed["field"], &indexed["ready"]),
+        (&"camera.site".into(), &true.into())
+    );
+    let shown = json(&["collection", "show", "v"]);
+    assert_eq!(shown["payload_indexes"], Value::Array(vec![indexed]));
+    let unindex = ["collection", "index", "v", "camera.site", "--delete"];
+    assert!(text(&unindex).contains("camera.site"));
+    assert_eq!(code(&unindex), 3);
     assert_eq!(code(&["collection", "delete", "v"]), 2);
     assert_eq!(
         json(&["collection", "delete", "v", "--yes"])["deleted"],
