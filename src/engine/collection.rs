@@ -24,6 +24,8 @@ pub struct Collection {
     dropped: AtomicBool,
     calibration: ArcSwapOption<Calibration>,
     indexed: ArcSwap<Indexed>,
+    /// Whether a payload index could not be completed.
+    uncovered: AtomicBool,
     recent: Recent,
 }
 
@@ -71,6 +73,7 @@ impl Collection {
             dropped: AtomicBool::new(false),
             calibration: ArcSwapOption::empty(),
             indexed: ArcSwap::default(),
+            uncovered: AtomicBool::new(false),
         }
     }
 
@@ -132,6 +135,7 @@ impl Collection {
             dropped: AtomicBool::new(false),
             calibration: ArcSwapOption::new(calibration),
             indexed: ArcSwap::from_pointee(indexed),
+            uncovered: AtomicBool::new(false),
         };
         Ok((collection, loaded.dropped))
     }
@@ -309,6 +313,16 @@ impl Collection {
     /// The payload fields that are indexed.
     pub(super) fn indexed(&self) -> Arc<Indexed> {
         self.indexed.load_full()
+    }
+
+    /// Whether an item is damaged that payload indexes should cover: until the next start, it is
+    /// not tried again.
+    pub(super) fn is_uncovered(&self) -> bool {
+        self.uncovered.load(Ordering::Acquire)
+    }
+
+    pub(super) fn set_uncovered(&self) {
+        self.uncovered.store(true, Ordering::Release);
     }
 
     pub(super) fn set_indexed(&self, indexed: Indexed) {

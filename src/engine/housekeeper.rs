@@ -53,7 +53,10 @@ fn chores(inner: &Inner, queue: &mpsc::WeakSender<Op>) -> Result<(), Error> {
         }
         match payload_index::cover(inner, queue, &collection) {
             Ok(()) | Err(Error::Closed) => {}
-            Err(error) => return Err(error),
+            Err(error) => {
+                tracing::error!(collection = %collection.record().name, %error,
+                    "indexing payload fields failed");
+            }
         }
     }
     for number in inner.store.orphans()? {

@@ -1,6 +1,6 @@
 //! Payload indexes: filters on their fields are answered without reading records.
 
-use super::collection::{Collection, Indexed};
+use super::collection::{Collection, Indexed, RowTag};
 use super::error::{Error, Resource};
 use super::requests::{Outcome, RequestKey};
 use super::writer::{Op, Write, hand_in, remember};
@@ -8,8 +8,8 @@ use super::{Engine, Inner};
 use crate::domain::{CollectionName, Facets, Invalid, ItemId};
 use crate::store::{Batch, PayloadIndex};
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError, RwLockReadGuard};
 use tokio::sync::mpsc;
 
 /// Most payload indexes of a collection: each costs memory for every item.
@@ -30,8 +30,8 @@ pub(super) enum Change {
     Remove(String),
 }
 
-/// What a row has at the indexed fields, and whose it is.
-pub(super) type Row = (u64, ItemId, Facets);
+/// A row, and whose it is.
+pub(super) type Row = (u64, ItemId);
 
 impl Engine {
     /// Indexes a payload field, if it is not yet; in the background for what is stored already.
@@ -137,20 +137,19 @@ pub(super) fn change(
     Ok(Outcome::Indexed)
 }
 
-/// The writer's part: keeps what was found of rows that still live.
+/// The writer's part: keeps what rows that still live have at the indexed fields.
 pub(super) fn keep(
     inner: &Inner,
     collection: &Collection,
     rows: Vec<Row>,
 ) -> Result<Outcome, Error> {
     let number = collection.record().number;
+    let fields = &collection.indexed().fields;
     let mut batch = Batch::new();
-    for (seq, id, facets) in rows {
-        let lives = inner
-            .store
-            .item(number, &id)?
-            .is_some_and(|item| item.seq == seq);
-        if lives && !collection.is_dropped() {
+    for (seq, id) in rows {
+        if let Some(facets) = facets(inner, number, &id, seq, fields)?
+            && !collection.is_dropped()
+        {
             batch.put_facets(number, seq, &facets);
         }
     }
@@ -160,6 +159,19 @@ pub(super) fn keep(
     Ok(Outcome::Indexed)
 }
 
+/// What a row has at some fields, if it is still the item's.
+fn facets(
+    inner: &Inner,
+    collection: u64,
+    id: &ItemId,
+    seq: u64,
+    fields: &[Arc<str>],
+) -> Result<Option<Facets>, Error> {
+    let item = inner.store.item(collection, id)?;
+    let item = item.filter(|item| item.seq == seq);
+    Ok(item.map(|item| Facets::of(item.label.as_ref(), &item.payload, fields)))
+}
+
 /// The housekeeper's part: covers the items that were there before an index.
 pub(super) fn cover(
     inner: &Inner,
@@ -167,20 +179,16 @@ pub(super) fn cover(
     collection: &Arc<Collection>,
 ) -> Result<(), Error> {
     let indexed = collection.indexed();
-    let unready = indexed
-        .indexes
-        .iter()
-        .flatten()
-        .filter(|index| !index.ready);
+    let indexes = indexed.indexes.iter().flatten();
+    let unready = indexes.filter(|index| !index.ready);
     let unready: Vec<Arc<str>> = unready.map(|index| index.field.as_str().into()).collect();
-    if unready.is_empty() {
+    if unready.is_empty() || collection.is_uncovered() {
         return Ok(());
     }
     let record = collection.record();
     let began = std::time::Instant::now();
     tracing::info!(collection = %record.name, fields = ?unready, "indexing payload fields");
-    let mut known: HashMap<u64, Facets> = HashMap::new();
-    let mut rows = Vec::new();
+    let (mut known, mut rows) = (HashMap::new(), Vec::new());
     let flush = |rows: &mut Vec<Row>| {
         let rows = std::mem::take(rows);
         hand_in(queue, Write::Facets(Arc::clone(collection), rows))
@@ -189,24 +197,48 @@ pub(super) fn cover(
         if collection.is_dropped() || inner.stop.load(Ordering::Acquire) {
             return Ok(());
         }
-        let (id, item) = item?;
-        let facets = Facets::of(item.label.as_ref(), &item.payload, &indexed.fields);
-        known.insert(item.seq, facets.clone());
-        rows.push((item.seq, id, facets));
+        let (id, item) = match item {
+            Ok(item) => item,
+            Err(error) => {
+                tracing::error!(collection = %record.name, %error,
+                    "an item is damaged: filters on what was to be indexed read records");
+                continue;
+            }
+        };
+        let facets = Facets::of(item.label.as_ref(), &item.payload, &unready);
+        known.insert(item.seq, facets);
+        rows.push((item.seq, id));
         if rows.len() == STEP {
             flush(&mut rows)?;
         }
     }
     flush(&mut rows)?;
-    let since = inner.sequence();
     for field in unready {
-        collection
-            .index()
-            .tabulate(&field, since, |seq| known.get(&seq));
-        let ready = Change::Ready(field.to_string());
-        hand_in(queue, Write::Index(Arc::clone(collection), ready))?;
+        let scanned = |seq: u64, _: &RowTag| known.get(&seq).cloned();
+        let index = collection.index();
+        index.tabulate_sealed(&field, shown(inner, collection).1, scanned);
+        let (gate, since) = shown(inner, collection);
+        // What came since the items were read is read now.
+        let whole = index.tabulate(&field, since, |seq, tag| {
+            let now = || facets(inner, record.number, &tag.id, seq, &[Arc::clone(&field)]);
+            known.get(&seq).cloned().or_else(|| now().ok().flatten())
+        });
+        drop(gate);
+        if whole {
+            let ready = Change::Ready(field.to_string());
+            hand_in(queue, Write::Index(Arc::clone(collection), ready))?;
+        } else {
+            collection.set_uncovered();
+        }
     }
     tracing::info!(collection = %record.name, rows = known.len(),
         seconds = began.elapsed().as_secs_f32(), "indexed payload fields");
     Ok(())
+}
+
+/// What is shown of a collection, up to where, while nothing is committed.
+fn shown<'a>(inner: &'a Inner, collection: &Collection) -> (RwLockReadGuard<'a, ()>, u64) {
+    let gate = inner.gate.read().unwrap_or_else(PoisonError::into_inner);
+    let at = collection.snapshot().at();
+    (gate, at)
 }

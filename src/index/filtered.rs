@@ -19,15 +19,21 @@ const FEW: usize = 256;
 const MORE: usize = 4;
 
 /// What to do.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(super) enum Course {
-    /// Compare these rows.
-    Rows(Vec<u32>),
+    /// Compare the rows that the columns list; not by codes first, if exactly.
+    Rows { exactly: bool },
     /// Look for those that count.
     Way(Way),
 }
 
 /// The best course. `whole`: the columns say all that the filter does.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    reason = "a number of rows"
+)]
 pub(super) fn course<T>(
     part: &Part<T>,
     query: &Query<'_>,
@@ -35,35 +41,33 @@ pub(super) fn course<T>(
     whole: bool,
 ) -> Course {
     let plan = part.plan();
-    let step = if whole {
-        plan.filtered(query.recall, asked.share())
-    } else {
-        None
+    let step = match query.ef {
+        None if whole => plan.filtered(query.recall, asked.share()),
+        _ => None,
     };
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_precision_loss,
-        clippy::cast_sign_loss,
-        reason = "a number of rows"
-    )]
-    let listed = match step {
-        Some(step) => (step.nanos as f32 / plan.row_nanos.max(0.1)) as usize,
-        None if whole => part.len(),
-        None => ASKED,
+    let worth_listing = match (step, query.ef) {
+        (Some(step), _) => (step.nanos as f32 / plan.row_nanos.max(0.1)) as usize,
+        (None, None) if whole => part.len(),
+        (None, None) => ASKED,
+        (None, Some(_)) => 0,
     };
-    if !query.exact
-        && let Some(rows) = asked.rows(listed.max(FEW))
-    {
-        return Course::Rows(rows);
+    let worth_listing = worth_listing.max(FEW);
+    if !query.exact && asked.most().is_some_and(|most| most <= worth_listing) {
+        let exactly = step.is_none();
+        return Course::Rows { exactly };
     }
-    Course::Way(match (step, part.inverted()) {
-        _ if query.exact || query.recall == Recall::ALL && query.ef.is_none() => Way::Scan,
-        (Some(step), _) => step.way.thorough(query.k),
+    let all = query.recall == Recall::ALL && query.ef.is_none();
+    Course::Way(match (step, query.ef, part.inverted()) {
+        _ if query.exact || all => Way::Scan,
+        (Some(step), ..) => step.way.thorough(query.k),
         // No way was found to reach the recall.
-        (None, Some(_)) if whole => Way::Scan,
-        (None, Some(lists)) => every_list(lists, UNKNOWN),
-        (None, None) => Way::Walk {
-            ef: MORE * query.ef.unwrap_or(query.k).max(query.k),
+        (None, None, _) if whole => Way::Scan,
+        (None, Some(ef), _) if whole => Way::Walk {
+            ef: ef.max(query.k),
+        },
+        (None, _, Some(lists)) => every_list(lists, UNKNOWN),
+        (None, ef, None) => Way::Walk {
+            ef: MORE * ef.unwrap_or(query.k).max(query.k),
         },
     })
 }

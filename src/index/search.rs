@@ -21,7 +21,8 @@ pub(super) const COMPARED_AGAIN: usize = 40;
 /// Where a walk found too little (what is near is dead, and the rest about as far), of what lists
 /// hold so many times `k` are compared by codes, and then exactly.
 const BURIED: (usize, usize) = (64, 24);
-/// Where a walk did not find what a filter lets through, one row in so many is compared.
+/// Where a walk did not find what a filter lets through, that is compared if it is at most one row in
+/// so many.
 const FEW_OF: usize = 4;
 /// Fewer rows are compared exactly at once.
 const MANY: usize = 64;
@@ -42,6 +43,7 @@ pub(super) struct Near {
 }
 
 /// The rows to look for in a part.
+#[derive(Clone, Copy)]
 pub(super) struct Wanted<'a> {
     pub(super) options: &'a Options,
     /// Padded.
@@ -323,10 +325,18 @@ pub(super) fn cost<T>(
         Some(asked) => (course(part, query, asked, false), record),
     };
     let rows = match course {
-        Course::Rows(rows) => rows.len(),
+        Course::Rows { .. } => asked.and_then(Asked::most).unwrap_or(part.len()),
         // All rows may have to be asked.
         Course::Way(_) if record > 1 => part.len(),
-        Course::Way(way) => looked_at(options, part, query, affordable(options, part, query, way)),
+        Course::Way(way) => {
+            let looked_at = looked_at(options, part, query, affordable(options, part, query, way));
+            // A walk goes on until it has met enough that match.
+            let times = match (way, asked) {
+                (Way::Walk { .. }, Some(asked)) => asked.one_in(),
+                _ => 1,
+            };
+            looked_at.saturating_mul(times)
+        }
     };
     rows.saturating_mul(record)
 }
@@ -364,8 +374,10 @@ impl<'s, T> Search<'s, '_, T> {
             all_count,
         };
         let mut way = match self.course() {
-            Course::Rows(rows) => {
-                let near = wanted.compared(self.part, self.counting(rows));
+            Course::Rows { exactly } => {
+                let again = if exactly { usize::MAX } else { wanted.again };
+                let rows = self.counting(self.asked.rows());
+                let near = Wanted { again, ..wanted }.compared(self.part, rows);
                 if self.offer_if_enough(&near, Way::Scan, best) {
                     return;
                 }
@@ -402,7 +414,8 @@ impl<'s, T> Search<'s, '_, T> {
         if !self.filtered() || self.keep.is_some() {
             return None;
         }
-        Some(self.counting(self.asked.rows(self.part.len() / FEW_OF)?))
+        let few = self.asked.most()? <= self.part.len() / FEW_OF;
+        few.then(|| self.counting(self.asked.rows()))
     }
 
     fn filtered(&self) -> bool {

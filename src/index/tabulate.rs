@@ -6,25 +6,36 @@ use crate::domain::Facets;
 use std::sync::Arc;
 
 impl<T: Clone + Send + Sync + 'static> Index<T> {
-    /// Gives every part that has none a column for a field, from what is known of the rows that
-    /// lived at `since`; rows born later must come with it. No job may be under way.
-    pub fn tabulate<'a>(
+    /// Gives sealed parts that have none a column for a field, from what is known of the rows that
+    /// live at `since`. A part with a living row of which nothing is known gets none. Work that
+    /// replaces parts must not be under way.
+    pub fn tabulate_sealed(
         &self,
         field: &Arc<str>,
         since: u64,
-        known: impl Fn(u64) -> Option<&'a Facets>,
+        known: impl Fn(u64, &T) -> Option<Facets>,
     ) {
-        let add = |part: &Arc<Part<T>>| {
-            let mut columns = (*part.columns()).clone();
-            if !columns.has(field) {
-                columns.add(field, part.seqs.iter().map(|seq| known(*seq)), since);
-                part.set_columns(columns);
-            }
-        };
-        // Only a job would put others in the place of sealed parts, which take long.
+        // Only such work puts others in their place, so that they can be looked at in peace.
         let sealed = self.parts().sealed.clone();
-        sealed.iter().for_each(add);
-        self.parts().all().for_each(add);
+        for part in sealed {
+            fill(&part, field, since, &known);
+        }
+    }
+
+    /// The same for all parts; answers whether all have the column now. No row may be born
+    /// meanwhile.
+    pub fn tabulate(
+        &self,
+        field: &Arc<str>,
+        since: u64,
+        known: impl Fn(u64, &T) -> Option<Facets>,
+    ) -> bool {
+        let parts = self.parts();
+        let mut all = true;
+        for part in parts.all() {
+            all &= fill(part, field, since, &known);
+        }
+        all
     }
 
     /// Takes a field's columns away.
@@ -35,4 +46,31 @@ impl<T: Clone + Send + Sync + 'static> Index<T> {
             part.set_columns(columns);
         }
     }
+}
+
+/// Whether a part has the column, now at the latest.
+fn fill<T>(
+    part: &Part<T>,
+    field: &Arc<str>,
+    since: u64,
+    known: &impl Fn(u64, &T) -> Option<Facets>,
+) -> bool {
+    let mut columns = (*part.columns()).clone();
+    if columns.has(field) {
+        return true;
+    }
+    let mut rows = Vec::with_capacity(part.len());
+    for (row, seq) in part.seqs.iter().enumerate() {
+        let facets = match part.visible(row, since) {
+            Some(tag) => match known(*seq, tag) {
+                None => return false,
+                known => known,
+            },
+            None => None,
+        };
+        rows.push(facets);
+    }
+    columns.add(field, rows.iter().map(Option::as_ref), since);
+    part.set_columns(columns);
+    true
 }

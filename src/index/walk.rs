@@ -3,7 +3,7 @@
 use super::Options;
 use super::graph::{Graph, NONE};
 use crate::simd::{self, AlignedRows, Pool};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::ops::Range;
 
 /// How near a query nodes are: smaller is nearer.
@@ -172,7 +172,7 @@ pub(super) struct Among<'a> {
 }
 
 /// As [`nearest`], until the links of the nearest nodes were followed of which `ef` count, or of so
-/// many that far more should. The others lead on, and are found too.
+/// many that far more should: then nothing is found. The others lead on, and are found too.
 pub(super) fn among(
     graph: &Graph,
     keys: &impl Keys,
@@ -190,11 +190,13 @@ pub(super) fn among(
     let expected = nodes(ef);
     // Nodes on the way there count too, until a look at the nearest tells how many there are.
     let (mut met, mut enough_met) = (0, ef);
+    let gave_up = Cell::new(false);
     let enough = |pool: &Pool, followed: usize, beam: &[u32]| {
         met += beam.iter().filter(|node| (among.counts)(**node)).count();
         if met < enough_met {
             // What is near the query does not count: this is not the way to what does.
-            return followed > expected && FEW * met < ef;
+            gave_up.set(followed > expected && FEW * met < ef);
+            return gave_up.get();
         }
         let nearest = pool.iter().take(followed);
         let count = nearest.filter(|c| (among.counts)(node_of(*c))).count();
@@ -203,7 +205,8 @@ pub(super) fn among(
     };
     SCRATCH.with_borrow_mut(|scratch| {
         let start = descend(graph, keys, scratch);
-        walk(graph, keys, most, start, scratch, enough)
+        let found = walk(graph, keys, most, start, scratch, enough);
+        if gave_up.get() { Vec::new() } else { found }
     })
 }
 

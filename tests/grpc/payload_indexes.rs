@@ -155,6 +155,44 @@ async fn answers_stay_what_they_were_before_beside_and_after_an_index() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_comes_while_an_index_is_built_is_in_it() {
+    let service = Service::start().await;
+    service.vectors("v", 2, pb::Metric::Euclidean).await;
+    upsert(&service, 0..3_000, "hall").await;
+    index(&service, "late").await.unwrap();
+    let mut late = 0;
+    loop {
+        // By their ids these come first, where the items have been read already.
+        let item = pb::Item {
+            payload: payload(json!({"late": true})),
+            ..vector_item(&format!("!{late}"), "", &[late as f32, 0.0])
+        };
+        let request = pb::UpsertItemRequest {
+            collection: "v".into(),
+            item: Some(item),
+            ..Default::default()
+        };
+        service.items().upsert_item(request).await.unwrap();
+        late += 1;
+        let request = pb::GetCollectionRequest { name: "v".into() };
+        let found = service.collections().get_collection(request).await;
+        let collection = found.unwrap().into_inner().collection.unwrap();
+        if collection.payload_indexes[0].ready {
+            break;
+        }
+    }
+    let is_late = prost_types::value::Kind::BoolValue(true);
+    let request = pb::SearchRequest {
+        collection: "v".into(),
+        probe: by_vector(&[1.0, 1.0]),
+        k: 10_000,
+        filter: Some(equals("late", is_late)),
+        ..Default::default()
+    };
+    assert_eq!(service.find(request).await.unwrap().len(), late);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_index_of_nothing_is_ready_at_once_and_too_many_are_refused() {
     let service = Service::start().await;
     service.vectors("v", 2, pb::Metric::Euclidean).await;

@@ -57,9 +57,24 @@ impl<'a> Asked<'a> {
         self.condition.share(self.rows.max(1))
     }
 
-    /// The rows that meet it, in no order, each once; `None` if they may be more than `most`.
-    pub(in crate::index) fn rows(&self, most: usize) -> Option<Vec<u32>> {
-        (self.condition.most(self.rows)? <= most).then(|| self.condition.rows())
+    /// One row in about so many meets it, up to a hundred.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "1 to 100"
+    )]
+    pub(in crate::index) fn one_in(&self) -> usize {
+        (1.0 / self.share().clamp(0.01, 1.0)) as usize
+    }
+
+    /// How many rows meet it at most; `None` where they are not listed.
+    pub(in crate::index) fn most(&self) -> Option<usize> {
+        self.condition.most(self.rows)
+    }
+
+    /// The rows that meet it, where they are listed, in no order, each once.
+    pub(in crate::index) fn rows(&self) -> Vec<u32> {
+        self.condition.rows()
     }
 }
 
