@@ -28,7 +28,7 @@ pub(super) fn spread(all: usize, wanted: usize) -> Vec<usize> {
 /// sure as the scatter over questions shows it to be (Korn and Graubard 1998); where none
 /// scatter, for as many as there are questions: 200 that found everything say 0.981 to 1. Near 1
 /// few questions fall short, and the mean's standard error, or a bootstrap, often sees none of
-/// them: then they hold 23 to 90 times of 100 where this one holds 91 to 98.
+/// them: then they hold 23 to 90 times of 100 where this one holds 90 to 98.
 #[expect(clippy::cast_precision_loss, reason = "a count of questions")]
 pub(super) fn mean(shares: &[f64]) -> (f64, (f64, f64)) {
     let n = shares.len() as f64;
