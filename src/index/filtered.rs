@@ -53,7 +53,7 @@ pub(super) fn course<T>(
     };
     let worth_listing = worth_listing.max(FEW);
     if !query.exact && asked.most().is_some_and(|most| most <= worth_listing) {
-        let exactly = step.is_none();
+        let exactly = !plan.is_reached_by_codes(query.recall);
         return Course::Rows { exactly };
     }
     let all = query.recall == Recall::ALL && query.ef.is_none();

@@ -175,6 +175,12 @@ impl Plan {
         Some(step.among(f64::from(let_through), share))
     }
 
+    /// Whether a recall was reached by comparing codes first: among fewer rows they do no worse.
+    pub(super) fn is_reached_by_codes(&self, recall: Recall) -> bool {
+        let step = self.steps.to(recall, RESERVE);
+        step.is_some_and(|step| step.way != Way::Scan)
+    }
+
     /// Whether any way worth going is a walk.
     pub(super) fn walks(&self) -> bool {
         let filtered = self.filtered.iter().map(|(_, steps)| steps);
