@@ -18,6 +18,7 @@
 //! where there are many, a walk goes on until it has followed enough of them, or lists show those
 //! only (`filtered`).
 
+mod best;
 mod build;
 mod codec;
 mod codes;

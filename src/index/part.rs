@@ -1,4 +1,5 @@
-//! Rows that belong together: immutable, but for the moment of each one's death.
+//! Rows that belong together: immutable, but for the moment of each one's death, and for columns
+//! that come and go.
 
 use super::codes::Codes;
 use super::columns::Columns;
@@ -200,7 +201,7 @@ impl<T: Clone> Part<T> {
         for (seq, which, row) in order {
             let source = &sources[which];
             part.push(seq, source.rows.row(row), source.tags[row].clone());
-            // A row's number fits: a part has fewer than 2^32.
+            // A row's number fits: a part has fewer than 2^31.
             let row = u32::try_from(row).unwrap_or(u32::MAX);
             facets.push(Some(columns[which].facets(row)));
         }

@@ -2,6 +2,7 @@
 //! and at last a comparison of every row.
 
 use super::Options;
+use super::best::Best;
 use super::codes::Coded;
 use super::columns::Asked;
 use super::filtered::{Course, course};
@@ -540,42 +541,5 @@ impl<'s, T> Search<'s, '_, T> {
         {
             best.offer((distance, seq, tag));
         }
-    }
-}
-
-/// The best rows so far, sorted by distance and sequence number.
-pub(super) struct Best<'a, T> {
-    k: usize,
-    bound: f32,
-    pub(super) hits: Vec<(f32, u64, &'a T)>,
-}
-
-impl<'a, T> Best<'a, T> {
-    pub(super) fn new(query: &Query<'_>) -> Self {
-        Self {
-            k: query.k,
-            bound: query.max_distance.unwrap_or(f32::INFINITY),
-            hits: Vec::with_capacity(query.k.min(1_024)),
-        }
-    }
-
-    /// Whether a row so far away would be kept.
-    fn wants(&self, distance: f32, seq: u64) -> bool {
-        let among = match self.hits.last() {
-            Some(worst) if self.hits.len() == self.k => (distance, seq) < (worst.0, worst.1),
-            _ => self.k > 0,
-        };
-        among && distance <= self.bound
-    }
-
-    fn offer(&mut self, (distance, seq, tag): (f32, u64, &'a T)) {
-        if !self.wants(distance, seq) {
-            return;
-        }
-        let at = self.hits.partition_point(|h| (h.0, h.1) < (distance, seq));
-        if self.hits.len() == self.k {
-            self.hits.pop();
-        }
-        self.hits.insert(at, (distance, seq, tag));
     }
 }

@@ -1,9 +1,10 @@
 //! What a reader sees: one state of the index, and the search over it.
 
+use super::best::Best;
 use super::columns::Asked;
 use super::options::Options;
 use super::part::Part;
-use super::search::{self, Best, Search};
+use super::search::{self, Search};
 use crate::domain::{Embedding, Filter, Recall};
 use crate::simd::AlignedRows;
 use std::sync::Arc;
