@@ -6,7 +6,7 @@
 
 use super::collection::{Collection, RowTag};
 use super::error::Error;
-use super::search::{Ask, Hit, Search, filter_cost};
+use super::search::{Ask, Hit, Nearest, Search, filter_cost};
 use super::state::State;
 use super::{Engine, count};
 use crate::domain::{CollectionName, Invalid, Label};
@@ -29,8 +29,7 @@ const MOST_TRIED: usize = 4_000;
 
 impl Engine {
     /// The `k` labels whose nearest items are nearest, by these, each with up to `hits_per_group`
-    /// of them (0 takes 1), and the model version that made the vectors. Items without a label
-    /// are left out.
+    /// of them (0 takes 1). Items without a label are left out.
     ///
     /// # Errors
     /// As [`Engine::search`]; more hits in all than a search may ask for.
@@ -39,21 +38,18 @@ impl Engine {
         collection: &CollectionName,
         search: Search,
         hits_per_group: usize,
-    ) -> Result<(Vec<Group>, Option<String>), Error> {
+    ) -> Result<Nearest<Group>, Error> {
         let collection = self.inner.collection(collection)?;
         let k = count("k", search.k, 10, self.limits().max_k)?;
         let each = per_group(hits_per_group, k, self.limits().max_k)?;
         let ask = self.ask(&collection, search).await?;
-        let model = collection.record().model.clone();
         // At worst every row is looked at.
         let row = filter_cost(ask.search.filter.as_ref());
         let records = ask.records_cost(k * each);
         let cost = move |c: &Collection| records + row * c.snapshot().len();
         let grouped = Grouped { ask, each };
-        let groups = self
-            .read(collection, cost, move |state| grouped.run(state))
-            .await?;
-        Ok((groups, model))
+        self.read(collection, cost, move |state| grouped.run(state))
+            .await
     }
 }
 
@@ -102,7 +98,7 @@ struct Grouped {
 }
 
 impl Grouped {
-    fn run(&self, state: &State<'_>) -> Result<Vec<Group>, Error> {
+    fn run(&self, state: &State<'_>) -> Result<Nearest<Group>, Error> {
         let (mut groups, mut bytes) = (Vec::new(), 0);
         for rows in self.groups(state) {
             let hits = self.ask.hits(state, &rows.nearest, &mut bytes)?;
@@ -111,7 +107,7 @@ impl Grouped {
             let Some(label) = label else { break };
             groups.push(Group { label, hits });
         }
-        Ok(groups)
+        Ok(state.nearest(groups))
     }
 
     /// The groups wanted, nearest first.
@@ -204,7 +200,7 @@ impl Grouped {
             counts.then_some(label)
         };
         let vector = &self.ask.probe.vector;
-        let rest = state.snapshot().nearest_of_each(vector, self.each, group);
+        let rest = state.timed(|snapshot| snapshot.nearest_of_each(vector, self.each, group));
         let rest = rest.into_iter().map(|(_, nearest)| Rows {
             seen: nearest.len(),
             nearest,

@@ -61,7 +61,7 @@ pub use probe::Probe;
 pub use queries::{Found, View};
 pub use recall::{MeasureRecall, MeasuredRecall};
 pub use registry::{Model, Shown, Transfer};
-pub use search::{Hit, Search};
+pub use search::{Hit, Nearest, Search};
 pub use training::{Progress, Task, Train, Trained};
 
 use crate::domain::CollectionName;

@@ -10,6 +10,7 @@ use crate::domain::{CollectionName, Filter, Invalid, ItemId, Label, Payload, Rec
 use crate::index::{self, Query};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 /// What to search for.
 #[derive(Debug, Clone)]
@@ -59,11 +60,22 @@ pub struct Hit {
     pub image: Option<Vec<u8>>,
 }
 
+/// What a search found, nearest first: items or groups of them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Nearest<T> {
+    /// The items or groups.
+    pub found: Vec<T>,
+    /// The model version that made the vectors.
+    pub model: Option<String>,
+    /// How long the index took.
+    pub index_time: Duration,
+}
+
 /// Distance evaluations that reading and parsing one record is worth.
 const RECORD_COST: usize = 100;
 
 impl Engine {
-    /// The k nearest items, nearest first, and the model version that made the vectors.
+    /// The k nearest items.
     ///
     /// # Errors
     /// No such collection or stored probe; a bad probe, `k`, `ef` or threshold; an answer
@@ -72,14 +84,11 @@ impl Engine {
         &self,
         collection: &CollectionName,
         search: Search,
-    ) -> Result<(Vec<Hit>, Option<String>), Error> {
+    ) -> Result<Nearest<Hit>, Error> {
         let collection = self.inner.collection(collection)?;
         let ask = self.ask(&collection, search).await?;
-        let model = collection.record().model.clone();
-        let hits = self
-            .read(collection, ask.cost(), move |state| ask.run(state))
-            .await?;
-        Ok((hits, model))
+        self.read(collection, ask.cost(), move |state| ask.run(state))
+            .await
     }
 
     /// Checks a search and finds its probe's vector.
@@ -212,10 +221,10 @@ impl Ask {
         let filter = self.search.filter.as_ref();
         let keep = |seq: u64, tag: &RowTag| filter.is_none_or(|f| state.matches(f, seq, tag));
         let filtered = filter.map(|_| &keep as _);
-        state.snapshot().search(&self.query(k), filtered)
+        state.timed(|snapshot| snapshot.search(&self.query(k), filtered))
     }
 
-    fn run(&self, state: &State<'_>) -> Result<Vec<Hit>, Error> {
+    fn run(&self, state: &State<'_>) -> Result<Nearest<Hit>, Error> {
         // One more where the probe may find itself.
         let k = self.k + usize::from(self.probe.itself.is_some());
         let mut found = self.nearest(state, k);
@@ -223,7 +232,8 @@ impl Ask {
             found.retain(|hit| hit.tag.id != *itself);
         }
         found.truncate(self.k);
-        self.hits(state, &found, &mut 0)
+        let hits = self.hits(state, &found, &mut 0)?;
+        Ok(state.nearest(hits))
     }
 
     /// Rows, nearest first, as hits, down to the threshold. `bytes` is what the answer takes so

@@ -4,12 +4,14 @@ use super::Inner;
 use super::collection::{Collection, RowTag};
 use super::error::Error;
 use super::limits::Limits;
+use super::search::Nearest;
 use crate::domain::Filter;
 use crate::index::Snapshot;
 use crate::store::{ItemRecord, Tag};
 use std::cell::{Cell, RefCell};
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 /// How often a query is tried beside a busy writer before the writer is made to wait.
 const TRIES: usize = 2;
@@ -21,6 +23,7 @@ pub(super) struct State<'a> {
     snapshot: Snapshot<RowTag>,
     given_up: &'a AtomicBool,
     moved: Cell<bool>,
+    index_time: Cell<Duration>,
     failure: RefCell<Option<Error>>,
 }
 
@@ -52,6 +55,7 @@ impl<'a> State<'a> {
             snapshot: collection.snapshot(),
             given_up,
             moved: Cell::new(false),
+            index_time: Cell::default(),
             failure: RefCell::default(),
         }
     }
@@ -79,6 +83,23 @@ impl<'a> State<'a> {
 
     pub(super) fn snapshot(&self) -> &Snapshot<RowTag> {
         &self.snapshot
+    }
+
+    /// Asks the index, and takes the time.
+    pub(super) fn timed<'s, R>(&'s self, ask: impl FnOnce(&'s Snapshot<RowTag>) -> R) -> R {
+        let began = Instant::now();
+        let answer = ask(&self.snapshot);
+        self.index_time.set(self.index_time.get() + began.elapsed());
+        answer
+    }
+
+    /// What was found in this state.
+    pub(super) fn nearest<T>(&self, found: Vec<T>) -> Nearest<T> {
+        Nearest {
+            found,
+            model: self.collection.record().model.clone(),
+            index_time: self.index_time.get(),
+        }
     }
 
     /// The record of a row of this state; `None` if it has changed, and the query is in vain.

@@ -1,10 +1,12 @@
-//! What happens around every call: its deadline, and details for errors made below us.
+//! What happens around every call: its deadline, how long it took, and details for errors made
+//! below us.
 
 use super::deadline::Deadline;
-use super::status;
+use super::{status, timing};
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Instant;
 use tonic::body::Body;
 use tonic::codegen::http::{Request, Response};
 use tonic::{Code, Status};
@@ -43,14 +45,17 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
+        let began = Instant::now();
         let deadline = Deadline::of(request.headers());
         let answer = self.inner.call(request);
         Box::pin(async move {
-            match deadline {
+            let answer = match deadline {
                 None => answer.await,
                 Some(deadline) => deadline.hold(answer).await,
-            }
-            .map(explained)
+            };
+            let mut answer = explained(answer?);
+            timing::tell(&mut answer, began);
+            Ok(answer)
         })
     }
 }

@@ -29,6 +29,7 @@ mod server;
 mod status;
 mod stream;
 mod structs;
+mod timing;
 mod token;
 
 pub use server::{Server, ServerOptions};

@@ -1,9 +1,10 @@
 //! `SearchService`.
 
 use super::pb::{self, search_service_server::SearchService};
+use super::timing::IndexTime;
 use super::{convert, filter, status};
 use crate::domain::Recall;
-use crate::engine::{Engine, Group, MeasureRecall, MeasuredRecall, Search};
+use crate::engine::{Engine, Group, MeasureRecall, MeasuredRecall, Nearest, Search};
 use std::sync::Arc;
 use std::time::Duration;
 use tonic::{Request, Response, Status};
@@ -32,21 +33,18 @@ impl SearchService for Searches {
             with_vector: request.with_vector,
             with_image: request.with_image,
         };
-        let (hits, groups, model) = match request.group_by_label {
-            None => {
-                let (hits, model) = self.0.search(&collection, search).await?;
-                (hits, Vec::new(), model)
-            }
-            Some(by) => {
-                let each = by.hits_per_group as usize;
-                let (groups, model) = self.0.search_groups(&collection, search, each).await?;
-                (Vec::new(), groups, model)
-            }
+        let Some(by) = request.group_by_label else {
+            let nearest = self.0.search(&collection, search).await?;
+            return Ok(answer(nearest, |hits| pb::SearchResponse {
+                hits: hits.into_iter().map(convert::hit).collect(),
+                ..Default::default()
+            }));
         };
-        Ok(Response::new(pb::SearchResponse {
-            hits: hits.into_iter().map(convert::hit).collect(),
-            model_version: model.unwrap_or_default(),
+        let each = by.hits_per_group as usize;
+        let nearest = self.0.search_groups(&collection, search, each).await?;
+        Ok(answer(nearest, |groups| pb::SearchResponse {
             groups: groups.into_iter().map(group).collect(),
+            ..Default::default()
         }))
     }
 
@@ -65,6 +63,22 @@ impl SearchService for Searches {
         let measured = self.0.measure_recall(&collection, measure).await?;
         Ok(Response::new(measured_recall(measured)))
     }
+}
+
+/// The answer to a search, which bears how long the index took.
+fn answer<T>(
+    nearest: Nearest<T>,
+    found: impl FnOnce(Vec<T>) -> pb::SearchResponse,
+) -> Response<pb::SearchResponse> {
+    let message = pb::SearchResponse {
+        model_version: nearest.model.unwrap_or_default(),
+        ..found(nearest.found)
+    };
+    let mut response = Response::new(message);
+    response
+        .extensions_mut()
+        .insert(IndexTime(nearest.index_time));
+    response
 }
 
 fn group(group: Group) -> pb::HitGroup {
