@@ -38,6 +38,42 @@ pub(crate) fn cpu_seconds(pid: u32) -> f64 {
     ticks.filter_map(|t| t.parse::<f64>().ok()).sum::<f64>() / 100.0
 }
 
+/// Seconds of CPU that all processes have taken, where the system tells.
+pub(crate) fn all_cpu_seconds() -> f64 {
+    let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
+    let all = stat.lines().next().unwrap_or_default();
+    let ticks = all.split_whitespace().skip(1).map_while(|t| t.parse().ok());
+    let idle = [3, 4];
+    let busy = ticks
+        .enumerate()
+        .filter(|(place, _)| *place < 8 && !idle.contains(place));
+    busy.map(|(_, ticks): (_, f64)| ticks).sum::<f64>() / 100.0
+}
+
+/// What a process is measured by: its CPU, this one's, and that of all others.
+pub(crate) struct Spent {
+    server: u32,
+    before: [f64; 3],
+}
+
+impl Spent {
+    pub(crate) fn since_now(server: u32) -> Self {
+        let before = Self::now(server);
+        Self { server, before }
+    }
+
+    fn now(server: u32) -> [f64; 3] {
+        let (server, client) = (cpu_seconds(server), cpu_seconds(std::process::id()));
+        [server, client, all_cpu_seconds() - server - client]
+    }
+
+    /// Seconds of the server, of this process, and of all others.
+    pub(crate) fn seconds(&self) -> [f64; 3] {
+        let now = Self::now(self.server);
+        [0, 1, 2].map(|who| now[who] - self.before[who])
+    }
+}
+
 /// Memory of a process in MiB, where the system tells.
 pub(crate) fn memory(pid: u32) -> f64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();

@@ -1,7 +1,7 @@
 //! Connections that ask again as soon as they are answered.
 
 use crate::client::{COLLECTION, Client, Told, item, moved, search};
-use crate::figures::{Figures, cpu_seconds};
+use crate::figures::{Figures, Spent};
 use crate::set::{K, Set, uniform};
 use crate::support::Serving;
 use std::sync::Arc;
@@ -119,8 +119,7 @@ impl<'a> Load<'a> {
         for _ in 0..connections {
             clients.push(Client::connect(&self.server.url()).await);
         }
-        let cpu = [self.server.pid(), std::process::id()];
-        let before = cpu.map(cpu_seconds);
+        let spent = Spent::since_now(self.server.pid());
         let began = Instant::now();
         let end = began + self.time;
         let asking = clients.into_iter().map(|mut client| {
@@ -141,8 +140,7 @@ impl<'a> Load<'a> {
             done.extend(task.await.unwrap());
         }
         let seconds = began.elapsed().as_secs_f64();
-        let spent = [0, 1].map(|i| (cpu_seconds(cpu[i]) - before[i]) / done.len() as f64 * 1e6);
-        print(connections, mix, &done, seconds, spent);
+        print(connections, mix, &done, seconds, spent.seconds());
     }
 }
 
@@ -202,7 +200,7 @@ impl<T> OrCode for Result<T, tonic::Status> {
     }
 }
 
-fn print(connections: usize, mix: Mix, done: &[Done], seconds: f64, spent: [f64; 2]) {
+fn print(connections: usize, mix: Mix, done: &[Done], seconds: f64, spent: [f64; 3]) {
     let searches = || done.iter().filter(|d| matches!(d.op, Op::Search(_)));
     let writes = done.iter().filter(|d| !matches!(d.op, Op::Search(_)));
     let took: Figures = searches().map(|d| d.milliseconds).collect();
@@ -227,12 +225,13 @@ fn print(connections: usize, mix: Mix, done: &[Done], seconds: f64, spent: [f64;
         print!(", recall@10 {:.4}", recall.mean());
     }
     println!(
-        "; us a query: index p50 {:.0} (mean {:.0}), outside of it p50 {:.0} p99 {:.0}; CPU: server {:.0}, client {:.0}",
+        "; us a query: index p50 {:.0} (mean {:.0}), outside of it p50 {:.0} p99 {:.0}; CPU: server {:.0}, client {:.0}; others took {:.2} cores",
         index.at(0.5),
         index.mean(),
         outside.at(0.5),
         outside.at(0.99),
-        spent[0],
-        spent[1]
+        spent[0] / done.len() as f64 * 1e6,
+        spent[1] / done.len() as f64 * 1e6,
+        spent[2] / seconds
     );
 }

@@ -1,7 +1,7 @@
 //! Rows that stream in beside searches, each at a rate of its own.
 
 use crate::client::{COLLECTION, Client, item, moved, search};
-use crate::figures::{Figures, cpu_seconds};
+use crate::figures::{Figures, Spent};
 use crate::fill::stats;
 use crate::set::Set;
 use crate::support::Serving;
@@ -45,7 +45,7 @@ pub(crate) async fn run(server: &Serving, set: &Arc<Set>, time: Duration) {
         clients.push(Client::connect(&server.url()).await);
     }
     let mut writer = Client::connect(&server.url()).await;
-    let before = cpu_seconds(server.pid());
+    let spent = Spent::since_now(server.pid());
     let began = Instant::now();
     let rows = Schedule {
         began,
@@ -74,9 +74,9 @@ pub(crate) async fn run(server: &Serving, set: &Arc<Set>, time: Duration) {
         again += tries - 1;
     }
     let answered = queries.await.unwrap();
-    let cpu = cpu_seconds(server.pid()) - before;
+    let [of_server, of_client, of_others] = spent.seconds().map(|cpu| cpu / seconds);
     println!(
-        "stream    {:.0} rows a second by StreamUpsertItems, {:.0} searches a second, {seconds:.0} s, {cpu:.0} s of the server's CPU",
+        "stream    {:.0} rows a second by StreamUpsertItems, {:.0} searches a second, {seconds:.0} s; cores: server {of_server:.2}, client {of_client:.2}, others {of_others:.2}",
         acknowledged.len() as f64 / seconds,
         (answered.len() + searchable.len()) as f64 / seconds,
     );

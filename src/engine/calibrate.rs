@@ -48,7 +48,7 @@ impl Engine {
         };
         fits("source_collection", source.record(), collection.record())?;
         let learn = move |state: &State<'_>| learn(state, &calibrate);
-        let learnt = self.read(source, |_| usize::MAX, learn).await?;
+        let learnt = self.read(source, usize::MAX, learn).await?;
         let write = Write::Calibrate(collection, Some(Box::new(learnt)));
         match self.write(write, request).await? {
             Outcome::Calibrated(calibration) => Ok(*calibration),

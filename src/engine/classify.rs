@@ -105,7 +105,7 @@ impl Engine {
             1
         };
         let each = passes * filter_cost(how.filter.as_ref());
-        let cost = move |c: &Collection| each * c.snapshot().len();
+        let cost = each * collection.snapshot().len();
         if probe.itself.is_none() {
             collection.remember_query(&probe.vector);
         }

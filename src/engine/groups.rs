@@ -4,8 +4,9 @@
 //! they show every group whole. What is missing then is found by one look at the labels of all
 //! rows, which compares those of the groups in question only.
 
-use super::collection::{Collection, RowTag};
+use super::collection::RowTag;
 use super::error::Error;
+use super::probe::Probe;
 use super::search::{Ask, Hit, Nearest, Search, filter_cost};
 use super::state::State;
 use super::{Engine, count};
@@ -36,17 +37,18 @@ impl Engine {
     pub async fn search_groups(
         &self,
         collection: &CollectionName,
+        probe: Probe,
         search: Search,
         hits_per_group: usize,
     ) -> Result<Nearest<Group>, Error> {
         let collection = self.inner.collection(collection)?;
         let k = count("k", search.k, 10, self.limits().max_k)?;
         let each = per_group(hits_per_group, k, self.limits().max_k)?;
-        let ask = self.ask(&collection, search).await?;
+        let ask = self.ask(&collection, probe, search).await?;
         // At worst every row is looked at.
         let row = filter_cost(ask.search.filter.as_ref());
         let records = ask.records_cost(k * each);
-        let cost = move |c: &Collection| records + row * c.snapshot().len();
+        let cost = records + row * collection.snapshot().len();
         let grouped = Grouped { ask, each };
         self.read(collection, cost, move |state| grouped.run(state))
             .await

@@ -66,7 +66,7 @@ impl Engine {
         assignable(&collection, n, &batch.how)?;
         let model = collection.record().model.clone();
         let filter = batch.how.filter;
-        let cost = move |c: &Collection| n * c.snapshot().len();
+        let cost = n * collection.snapshot().len();
         let assigned = self
             .read(collection, cost, move |state| {
                 together(state, &probes, filter.as_ref(), &judge)

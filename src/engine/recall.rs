@@ -1,6 +1,5 @@
 //! How well a collection is searched: recall, measured against exact search.
 
-use super::collection::Collection;
 use super::error::Error;
 use super::questions::{mean, spread};
 use super::search::one_way;
@@ -75,7 +74,7 @@ impl Engine {
             ef: (ef > 0).then_some(ef),
         };
         let questions = trial.questions;
-        let cost = move |c: &Collection| 2 * questions * c.snapshot().len();
+        let cost = 2 * questions * collection.snapshot().len();
         self.read(collection, cost, move |state| trial.run(state))
             .await
     }

@@ -12,15 +12,13 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-/// What to search for.
-#[derive(Debug, Clone)]
+/// How to search.
+#[derive(Debug, Clone, Default)]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "each is a switch of the request"
 )]
 pub struct Search {
-    /// What to look for.
-    pub probe: Probe,
     /// How many; 0 takes 10.
     pub k: usize,
     /// Only items that match.
@@ -83,24 +81,29 @@ impl Engine {
     pub async fn search(
         &self,
         collection: &CollectionName,
+        probe: Probe,
         search: Search,
     ) -> Result<Nearest<Hit>, Error> {
         let collection = self.inner.collection(collection)?;
-        let ask = self.ask(&collection, search).await?;
-        self.read(collection, ask.cost(), move |state| ask.run(state))
+        let ask = self.ask(&collection, probe, search).await?;
+        let cost = ask.cost(&collection);
+        self.read(collection, cost, move |state| ask.run(state))
             .await
     }
 
     /// Checks a search and finds its probe's vector.
-    pub(super) async fn ask(&self, collection: &Collection, search: Search) -> Result<Ask, Error> {
+    pub(super) async fn ask(
+        &self,
+        collection: &Collection,
+        probe: Probe,
+        search: Search,
+    ) -> Result<Ask, Error> {
         let k = count("k", search.k, 10, self.limits().max_k)?;
         let ef = count("ef", search.ef, 0, self.limits().max_ef)?;
         one_way(search.recall, search.exact, search.ef)?;
         let recall = search.recall.unwrap_or(collection.record().recall);
         let bound = collection.max_distance(search.min_similarity)?;
-        let probe = self
-            .resolve(collection, "probe", search.probe.clone())
-            .await?;
+        let probe = self.resolve(collection, "probe", probe).await?;
         if probe.itself.is_none() {
             collection.remember_query(&probe.vector);
         }
@@ -119,10 +122,10 @@ impl Engine {
     pub(super) async fn read<T: Send + 'static>(
         &self,
         collection: Arc<Collection>,
-        cost: impl Fn(&Collection) -> usize,
+        cost: usize,
         read: impl Fn(&State<'_>) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        if cost(&collection) <= self.limits().max_inline_cost {
+        if cost <= self.limits().max_inline_cost {
             let never = AtomicBool::new(false);
             return consistently(&self.inner, &collection, &never, read);
         }
@@ -182,29 +185,11 @@ impl Ask {
         }
     }
 
-    fn cost(&self) -> impl Fn(&Collection) -> usize + use<> {
-        let records = self.records_cost(self.k);
-        let filter = self.search.filter.clone();
-        let record = filter_cost(filter.as_ref());
-        let (vector, k, recall, ef, exact) = (
-            self.probe.vector.clone(),
-            self.k,
-            self.recall,
-            self.ef,
-            self.search.exact,
-        );
-        move |collection| {
-            let query = Query {
-                vector: &vector,
-                k,
-                recall,
-                ef,
-                exact,
-                max_distance: None,
-                filter: filter.as_ref(),
-            };
-            records + collection.snapshot().cost(&query, record)
-        }
+    /// About how many distance evaluations the answer takes.
+    fn cost(&self, collection: &Collection) -> usize {
+        let record = filter_cost(self.search.filter.as_ref());
+        let query = self.query(self.k);
+        self.records_cost(self.k) + collection.snapshot().cost(&query, record)
     }
 
     /// Distance evaluations that reading so many hits' records is worth, where that is asked for.

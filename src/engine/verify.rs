@@ -2,7 +2,7 @@
 
 use super::Engine;
 use super::classify::exact;
-use super::collection::{Collection, RowTag};
+use super::collection::RowTag;
 use super::compare::Compared;
 use super::decide::{Against, Decide, Judge};
 use super::error::{Error, Resource};
@@ -30,7 +30,7 @@ impl Engine {
         }
         let model = collection.record().model.clone();
         let probe = self.resolve(&collection, "probe", probe).await?;
-        let cost = |c: &Collection| c.snapshot().len();
+        let cost = collection.snapshot().len();
         let name = label.clone();
         let best = self
             .read(collection, cost, move |state| {

@@ -21,8 +21,8 @@ impl SearchService for Searches {
     ) -> Result<Response<pb::SearchResponse>, Status> {
         let request = request.into_inner();
         let collection = convert::collection(request.collection)?;
+        let probe = convert::probe(request.probe, "probe")?;
         let search = Search {
-            probe: convert::probe(request.probe, "probe")?,
             k: request.k as usize,
             filter: filter::optional(request.filter).map_err(|e| status::invalid(&e))?,
             min_similarity: request.min_similarity,
@@ -34,14 +34,17 @@ impl SearchService for Searches {
             with_image: request.with_image,
         };
         let Some(by) = request.group_by_label else {
-            let nearest = self.0.search(&collection, search).await?;
+            let nearest = self.0.search(&collection, probe, search).await?;
             return Ok(answer(nearest, |hits| pb::SearchResponse {
                 hits: hits.into_iter().map(convert::hit).collect(),
                 ..Default::default()
             }));
         };
         let each = by.hits_per_group as usize;
-        let nearest = self.0.search_groups(&collection, search, each).await?;
+        let nearest = self
+            .0
+            .search_groups(&collection, probe, search, each)
+            .await?;
         Ok(answer(nearest, |groups| pb::SearchResponse {
             groups: groups.into_iter().map(group).collect(),
             ..Default::default()

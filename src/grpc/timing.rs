@@ -27,7 +27,7 @@ pub(super) fn tell<B>(response: &mut Response<B>, began: Instant) {
 
 fn add(told: &mut String, what: &str, took: Duration) {
     let before = if told.is_empty() { "" } else { ", " };
-    let micros = took.as_micros();
+    let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
     // Writing to a string cannot fail.
     let _ = write!(
         told,
