@@ -14,11 +14,11 @@ use twindex::grpc::pb;
 const COMPARED: usize = 200;
 
 /// What is asked.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Mix {
-    /// The filters, taken in turns.
-    filters: &'static [Option<f64>],
-    below: Option<f64>,
+    name: String,
+    /// The filters of searches, taken in turns.
+    filters: Vec<Option<f64>>,
     /// The share of upserts, and that of deletes.
     writes: f64,
 }
@@ -27,8 +27,8 @@ impl Mix {
     /// Searches, each with the same filter.
     pub(crate) fn searches(below: Option<f64>) -> Self {
         Self {
-            filters: &[],
-            below,
+            name: below.map_or("search".into(), |below| format!("u < {below}")),
+            filters: vec![below],
             writes: 0.0,
         }
     }
@@ -36,27 +36,20 @@ impl Mix {
     /// Searches, half of them with a filter, and for 90 of them 5 upserts and 5 deletes.
     pub(crate) fn with_writes() -> Self {
         Self {
-            filters: &[None, Some(0.5), None, Some(0.01)],
-            below: None,
+            name: "mix".into(),
+            filters: vec![None, Some(0.5), None, Some(0.01)],
             writes: 0.05,
-        }
-    }
-
-    fn name(&self) -> String {
-        match self.below {
-            _ if self.writes > 0.0 => "mix".into(),
-            None => "search".into(),
-            Some(below) => format!("u < {below}"),
         }
     }
 
     fn op(&self, nth: u64) -> Op {
         let chance = uniform(nth ^ 0x5EED);
-        match self.filters {
-            _ if chance < self.writes => Op::Upsert,
-            _ if chance < 2.0 * self.writes => Op::Delete,
-            [] => Op::Search(self.below),
-            several => Op::Search(several[nth as usize % several.len()]),
+        if chance < self.writes {
+            Op::Upsert
+        } else if chance < 2.0 * self.writes {
+            Op::Delete
+        } else {
+            Op::Search(self.filters[nth as usize % self.filters.len()])
         }
     }
 }
@@ -113,6 +106,11 @@ impl<'a> Load<'a> {
         self.truth = Arc::new(truth);
     }
 
+    /// Answers are not compared: what is right changes meanwhile.
+    pub(crate) fn compare_with_nothing(&mut self) {
+        self.truth = Arc::default();
+    }
+
     /// Asks for a while from some connections, and prints what came of it.
     pub(crate) async fn run(&self, connections: usize, mix: Mix) {
         let mut clients = Vec::new();
@@ -123,6 +121,7 @@ impl<'a> Load<'a> {
         let began = Instant::now();
         let end = began + self.time;
         let asking = clients.into_iter().map(|mut client| {
+            let mix = mix.clone();
             let (set, truth) = (Arc::clone(self.set), Arc::clone(&self.truth));
             let next = Arc::clone(&self.next);
             tokio::spawn(async move {
@@ -140,7 +139,7 @@ impl<'a> Load<'a> {
             done.extend(task.await.unwrap());
         }
         let seconds = began.elapsed().as_secs_f64();
-        print(connections, mix, &done, seconds, spent.seconds());
+        print(connections, &mix, &done, seconds, spent.seconds());
     }
 }
 
@@ -179,7 +178,9 @@ async fn ask(client: &mut Client, set: &Set, truth: &[Vec<u64>], op: Op, nth: u6
             };
             began = Instant::now();
             let deleted = client.items.delete_item(request).await;
-            assert!(deleted.is_ok_and_code(Code::NotFound));
+            // Another one may have deleted it before.
+            let refused = deleted.err().map(|why| why.code());
+            assert!(refused.is_none_or(|code| code == Code::NotFound));
         }
     }
     Done {
@@ -190,48 +191,56 @@ async fn ask(client: &mut Client, set: &Set, truth: &[Vec<u64>], op: Op, nth: u6
     }
 }
 
-trait OrCode {
-    fn is_ok_and_code(&self, code: Code) -> bool;
+/// A heading for what is printed of each.
+pub(crate) fn heading() {
+    println!(
+        "{:<9} {:>5} {:>8} {:>9} {:>9} {:>10}  {:>28}  {:>26}",
+        "",
+        "from",
+        "a second",
+        "p50 (ms)",
+        "p99 (ms)",
+        "recall@10",
+        "index, outside p50, p99 (us)",
+        "CPU: server, client (us)"
+    );
 }
 
-impl<T> OrCode for Result<T, tonic::Status> {
-    fn is_ok_and_code(&self, code: Code) -> bool {
-        self.as_ref().err().is_none_or(|e| e.code() == code)
-    }
-}
-
-fn print(connections: usize, mix: Mix, done: &[Done], seconds: f64, spent: [f64; 3]) {
-    let searches = || done.iter().filter(|d| matches!(d.op, Op::Search(_)));
-    let writes = done.iter().filter(|d| !matches!(d.op, Op::Search(_)));
+fn print(connections: usize, mix: &Mix, done: &[Done], seconds: f64, spent: [f64; 3]) {
+    let is_search = |d: &&Done| matches!(d.op, Op::Search(_));
+    let searches = || done.iter().filter(is_search);
     let took: Figures = searches().map(|d| d.milliseconds).collect();
-    let wrote: Figures = writes.map(|d| d.milliseconds).collect();
+    let recall: Figures = searches().filter_map(|d| d.recall).collect();
+    let recall = match recall.len() {
+        0 => String::new(),
+        _ => format!("{:.4}", recall.mean()),
+    };
     let index: Figures = searches().map(|d| d.told.index * 1e3).collect();
     let outside: Figures = searches().map(|d| d.told.outside() * 1e3).collect();
-    print!(
-        "{:<9} {connections:>2} connections {:>6.0} a second, p50 {:.2} ms, p99 {:.2} ms",
-        mix.name(),
+    let each = |cpu: f64| cpu / done.len() as f64 * 1e6;
+    println!(
+        "{:<9} {connections:>5} {:>8.0} {:>9.2} {:>9.2} {recall:>10}  {:>14.0} {:>6.0} {:>6.0}  {:>16.0} {:>9.0}  others took {:.2} cores",
+        mix.name,
         done.len() as f64 / seconds,
         took.at(0.5),
-        took.at(0.99)
+        took.at(0.99),
+        index.at(0.5),
+        outside.at(0.5),
+        outside.at(0.99),
+        each(spent[0]),
+        each(spent[1]),
+        spent[2] / seconds
     );
+    let writes = done.iter().filter(|d| !is_search(d));
+    let wrote: Figures = writes.map(|d| d.milliseconds).collect();
     if wrote.len() > 0 {
-        print!(
-            ", writes p50 {:.2}, p99 {:.2}",
+        println!(
+            "{:<9} {:>5} {:>8.0} {:>9.2} {:>9.2}",
+            "  writes",
+            "",
+            wrote.len() as f64 / seconds,
             wrote.at(0.5),
             wrote.at(0.99)
         );
-    } else {
-        let recall: Figures = searches().filter_map(|d| d.recall).collect();
-        print!(", recall@10 {:.4}", recall.mean());
     }
-    println!(
-        "; us a query: index p50 {:.0} (mean {:.0}), outside of it p50 {:.0} p99 {:.0}; CPU: server {:.0}, client {:.0}; others took {:.2} cores",
-        index.at(0.5),
-        index.mean(),
-        outside.at(0.5),
-        outside.at(0.99),
-        spent[0] / done.len() as f64 * 1e6,
-        spent[1] / done.len() as f64 * 1e6,
-        spent[2] / seconds
-    );
 }

@@ -105,6 +105,7 @@ async fn run(options: &Options, server: &Serving, set: &Arc<Set>) {
     let wanted = |part: &str| options.only.is_empty() || options.only.iter().any(|o| o == part);
     fill::run(server, set).await;
     let mut load = Load::new(server, set, Duration::from_secs(options.seconds));
+    load::heading();
     if wanted("searches") {
         for below in FILTERS {
             load.compare_with_exact(below).await;
@@ -114,6 +115,7 @@ async fn run(options: &Options, server: &Serving, set: &Arc<Set>) {
         }
     }
     if wanted("mix") {
+        load.compare_with_nothing();
         for connections in CONNECTIONS {
             load.run(connections, Mix::with_writes()).await;
         }

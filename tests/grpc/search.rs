@@ -45,6 +45,33 @@ async fn line(service: &Service, metric: pb::Metric) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn answers_tell_how_long_they_took() {
+    let service = Service::start().await;
+    line(&service, pb::Metric::Euclidean).await;
+    let told = |metadata: &tonic::metadata::MetadataMap| {
+        let told = metadata.get("server-timing").unwrap().to_str().unwrap();
+        let parts = told.split(", ").map(|part| {
+            let (name, took) = part.split_once(";dur=").unwrap();
+            (name.to_owned(), took.parse::<f64>().unwrap())
+        });
+        parts.collect::<std::collections::HashMap<_, _>>()
+    };
+    let asked = request(by_vector(&[1.0, 1.0]));
+    let grouped = pb::SearchRequest {
+        group_by_label: Some(pb::GroupByLabel::default()),
+        ..asked.clone()
+    };
+    for asked in [asked, grouped] {
+        let answer = service.search().search(asked).await.unwrap();
+        let told = told(answer.metadata());
+        assert!(told["index"] <= told["total"], "{told:?}");
+    }
+    let refused = service.search().search(request(None)).await.unwrap_err();
+    let told = told(refused.metadata());
+    assert!(told["total"] >= 0.0 && !told.contains_key("index"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_nearest_come_first_by_each_metric() {
     for metric in [pb::Metric::Euclidean, pb::Metric::Dot, pb::Metric::Cosine] {
         let service = Service::start().await;
