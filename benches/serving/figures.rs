@@ -50,7 +50,7 @@ pub(crate) fn all_cpu_seconds() -> f64 {
     busy.map(|(_, ticks): (_, f64)| ticks).sum::<f64>() / 100.0
 }
 
-/// What a process is measured by: its CPU, this one's, and that of all others.
+/// What the server, this process and all others take of the CPU.
 pub(crate) struct Spent {
     server: u32,
     before: [f64; 3],
@@ -70,7 +70,8 @@ impl Spent {
     /// Seconds of the server, of this process, and of all others.
     pub(crate) fn seconds(&self) -> [f64; 3] {
         let now = Self::now(self.server);
-        [0, 1, 2].map(|who| now[who] - self.before[who])
+        // The clocks of processes and of the machine are not read at once.
+        [0, 1, 2].map(|who| (now[who] - self.before[who]).max(0.0))
     }
 }
 
