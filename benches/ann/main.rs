@@ -2,7 +2,7 @@
 //!
 //! ```sh
 //! cargo bench --bench ann -- --data DIR [--set NAME]... [--out FILE]
-//! cargo bench --bench ann -- --data DIR --table filters|changes|sizes [--set NAME]...
+//! cargo bench --bench ann -- --data DIR --table filters|changes|segments|sizes [--set NAME]...
 //! ```
 //!
 //! Each folder in DIR is a set: `base.f32` and `query.f32` (little-endian, row after row),
@@ -10,7 +10,7 @@
 //! `queries`, `metric`: `l2`, or `ip` of unit vectors). One thread asks one query at a time, the
 //! best of three rounds: for a recall, as users do, and by walks that keep so many candidates.
 //! `--out` adds a line of JSON for each setting. The tables are of searches with filters, after
-//! deletes and updates, and among more and more rows.
+//! deletes and updates, in several segments, and among more and more rows.
 #![allow(
     clippy::pedantic,
     clippy::unwrap_used,
@@ -61,8 +61,9 @@ fn main() {
                 None => curve::run(&set, &mut out),
                 Some("filters") => tables::filters(&set),
                 Some("changes") => tables::changes(&set),
+                Some("segments") => tables::segments(&set),
                 Some("sizes") => tables::sizes(&set),
-                Some(other) => panic!("--table filters, changes or sizes, not {other}"),
+                Some(other) => panic!("--table filters, changes, segments or sizes, not {other}"),
             }
         }
     }

@@ -110,9 +110,9 @@ pub(crate) fn seal(index: &Index<()>, id: u64) {
     index.install(built);
 }
 
-/// Does all that the background would.
+/// Does all that the background would, in quiet times too.
 pub(crate) fn settle(index: &Index<()>, mut id: u64) {
-    while let Some(job) = index.next_job() {
+    while let Some(job) = index.next_seal(true).or_else(|| index.next_rewrite(true)) {
         id += 1;
         index.install(job.build(id, &AtomicBool::new(false), &|_| {}).unwrap());
     }

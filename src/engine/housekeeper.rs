@@ -1,11 +1,14 @@
-//! Work in the background: sealing and merging segments, and removing what nothing needs.
+//! Work in the background: sealing segments at once, and, beside that, merging them, indexing payload
+//! fields and removing what nothing needs.
 
+use super::bell::Bell;
 use super::collection::{Collection, RowTag};
 use super::error::Error;
 use super::payload_index;
 use super::writer::{Op, Write, hand_in};
-use super::{Inner, lock, now_ms};
+use super::{Inner, now_ms};
 use crate::index::Job;
+use rayon::{ThreadPool, ThreadPoolBuilder};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -16,41 +19,67 @@ const PERIOD: Duration = Duration::from_secs(60);
 /// Records removed in one commit.
 const STEP: usize = 1_000;
 
-/// Runs until the engine closes.
-pub(super) fn run(inner: &Inner, queue: &mpsc::WeakSender<Op>) {
+/// A thread's threads, of all cores one in so many: work of one kind does not wait for another's.
+fn threads(one_in: usize) -> Option<ThreadPool> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let pool = ThreadPoolBuilder::new().num_threads(cores.div_ceil(one_in));
+    let pool = pool.thread_name(|n| format!("index-{n}"));
+    // Without, the threads that all share do the work.
+    pool.build().ok()
+}
+
+fn within<R: Send>(threads: Option<&ThreadPool>, work: impl FnOnce() -> R + Send) -> R {
+    match threads {
+        Some(threads) => threads.install(work),
+        None => work(),
+    }
+}
+
+/// Works when the bell rings, until the engine closes. Work is told whether nothing was heard for a
+/// whole period.
+fn listen(inner: &Inner, bell: &Bell, mut work: impl FnMut(bool) -> Result<(), Error>) {
+    let mut quiet = false;
     while !inner.stop.load(Ordering::Acquire) {
-        if let Err(error) = chores(inner, queue) {
-            tracing::error!(%error, "housekeeping failed; it is tried again in a minute");
-            *lock(&inner.chores.0) = false;
-        }
-        wait(inner);
-    }
-}
-
-fn wait(inner: &Inner) {
-    let (announced, bell) = &inner.chores;
-    let guard = lock(announced);
-    let waited = bell.wait_timeout_while(guard, PERIOD, |announced| {
-        !*announced && !inner.stop.load(Ordering::Acquire)
-    });
-    let (mut announced, _) = waited.unwrap_or_else(std::sync::PoisonError::into_inner);
-    *announced = false;
-}
-
-fn chores(inner: &Inner, queue: &mpsc::WeakSender<Op>) -> Result<(), Error> {
-    // What could not be written would only be done again, and again.
-    if inner.store.failed().is_some() {
-        return Ok(());
-    }
-    for collection in inner.all() {
-        while !collection.is_dropped()
-            && let Some(job) = collection.index().next_job()
+        // What could not be written would only be done again, and again.
+        if inner.store.failed().is_none()
+            && let Err(error) = work(quiet)
         {
-            if inner.stop.load(Ordering::Acquire) {
-                return Ok(());
-            }
-            seal(inner, queue, &collection, job)?;
+            tracing::error!(%error, "housekeeping failed; it is tried again in a minute");
+            bell.wait(Duration::ZERO);
         }
+        quiet = !bell.wait(PERIOD);
+    }
+}
+
+/// Seals tails that are long enough.
+pub(super) fn seal_tails(inner: &Inner, queue: &mpsc::WeakSender<Op>) {
+    let threads = threads(1);
+    listen(inner, &inner.bells.sealer, |quiet| {
+        for collection in inner.all() {
+            let job = || collection.index().next_seal(quiet);
+            all_jobs(inner, queue, &collection, threads.as_ref(), job)?;
+        }
+        Ok(())
+    });
+}
+
+/// Does all the rest, by half the cores.
+pub(super) fn keep_house(inner: &Inner, queue: &mpsc::WeakSender<Op>) {
+    let threads = threads(2);
+    listen(inner, &inner.bells.housekeeper, |quiet| {
+        chores(inner, queue, threads.as_ref(), quiet)
+    });
+}
+
+fn chores(
+    inner: &Inner,
+    queue: &mpsc::WeakSender<Op>,
+    threads: Option<&ThreadPool>,
+    quiet: bool,
+) -> Result<(), Error> {
+    for collection in inner.all() {
+        let job = || collection.index().next_rewrite(quiet);
+        all_jobs(inner, queue, &collection, threads, job)?;
         match payload_index::cover(inner, queue, &collection) {
             Ok(()) | Err(Error::Closed) => {}
             Err(error) => {
@@ -68,6 +97,23 @@ fn chores(inner: &Inner, queue: &mpsc::WeakSender<Op>) -> Result<(), Error> {
     }
     let before = now_ms().saturating_sub(inner.limits.request_memory_ms);
     while inner.store.forget_requests(before, STEP)? == STEP {}
+    Ok(())
+}
+
+/// Does a collection's jobs until there is none.
+fn all_jobs(
+    inner: &Inner,
+    queue: &mpsc::WeakSender<Op>,
+    collection: &Arc<Collection>,
+    threads: Option<&ThreadPool>,
+    next: impl Fn() -> Option<Job<RowTag>>,
+) -> Result<(), Error> {
+    while !collection.is_dropped()
+        && !inner.stop.load(Ordering::Acquire)
+        && let Some(job) = next()
+    {
+        within(threads, || seal(inner, queue, collection, job))?;
+    }
     Ok(())
 }
 

@@ -7,6 +7,7 @@
 //!
 //! An [`Engine`] needs a tokio runtime; nothing here blocks its threads for long.
 
+mod bell;
 mod calibrate;
 mod classify;
 mod collection;
@@ -67,6 +68,7 @@ pub use training::{Progress, Task, Train, Trained};
 use crate::domain::CollectionName;
 use crate::encoder::{Encoder, Pool, PoolOptions};
 use crate::store::{self, Store};
+use bell::Bell;
 use collection::Collection;
 use models::Models;
 use operations::Operations;
@@ -100,9 +102,16 @@ struct Inner {
     /// Held for writing from a commit until the index shows it.
     gate: RwLock<()>,
     sequence: AtomicU64,
-    /// Set when the housekeeper is to stop.
+    /// Set when work in the background is to stop.
     stop: AtomicBool,
-    chores: (Mutex<bool>, std::sync::Condvar),
+    bells: Bells,
+}
+
+/// Of the threads that work in the background.
+#[derive(Debug, Default)]
+struct Bells {
+    sealer: Bell,
+    housekeeper: Bell,
 }
 
 /// A database, open.
@@ -134,7 +143,7 @@ impl Engine {
             collections: RwLock::default(),
             gate: RwLock::new(()),
             stop: AtomicBool::new(false),
-            chores: (Mutex::new(true), std::sync::Condvar::new()),
+            bells: Bells::default(),
             limits: limits.clone(),
         };
         inner.load()?;
@@ -145,9 +154,13 @@ impl Engine {
             spawn("writer", Arc::clone(&inner), {
                 move |inner| writer::run(inner, writes)
             })?,
+            spawn("sealer", Arc::clone(&inner), {
+                let queue = queue.downgrade();
+                move |inner| housekeeper::seal_tails(inner, &queue)
+            })?,
             spawn("housekeeper", Arc::clone(&inner), {
                 let queue = queue.downgrade();
-                move |inner| housekeeper::run(inner, &queue)
+                move |inner| housekeeper::keep_house(inner, &queue)
             })?,
             spawn("operations", Arc::clone(&inner), {
                 let queue = queue.downgrade();
@@ -181,7 +194,7 @@ impl Engine {
     fn close(&self) -> Vec<JoinHandle<()>> {
         drop(lock(&self.queue).take());
         self.inner.stop.store(true, Ordering::Release);
-        self.inner.wake_housekeeper();
+        self.inner.wake_background();
         self.inner.operations.stop();
         std::mem::take(&mut *lock(&self.threads))
     }
@@ -363,9 +376,9 @@ impl Inner {
         })
     }
 
-    /// Tells the housekeeper that there may be something to do.
-    fn wake_housekeeper(&self) {
-        *lock(&self.chores.0) = true;
-        self.chores.1.notify_one();
+    /// Tells the background that there may be something to do.
+    fn wake_background(&self) {
+        self.bells.sealer.ring();
+        self.bells.housekeeper.ring();
     }
 }

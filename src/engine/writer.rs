@@ -172,7 +172,7 @@ fn together(inner: &Inner, group: Vec<Op>) {
         // The caller may have gone in the meantime; the write stands.
         let _ = answer.send(outcome);
     }
-    inner.wake_housekeeper();
+    inner.wake_background();
 }
 
 fn alone(inner: &Inner, op: Op) {
@@ -208,7 +208,7 @@ fn alone(inner: &Inner, op: Op) {
         },
     };
     let _ = op.answer.send(outcome);
-    inner.wake_housekeeper();
+    inner.wake_background();
 }
 
 fn remembered(inner: &Inner, key: Option<&RequestKey>) -> Result<Option<Outcome>, Error> {

@@ -9,7 +9,7 @@ use super::codes::Codes;
 use super::graph::{Graph, Layer, NONE};
 use super::inverted::Inverted;
 use super::options::MAX_M;
-use super::refine::Refine;
+use super::refine::{Refine, both_ways};
 use super::sample::{For, sample};
 use super::walk::{self, Exact};
 use crate::domain::Metric;
@@ -95,12 +95,12 @@ impl Build<'_> {
             lists: self.lists,
             apart: &Apart::new(self.options.metric, self.rows),
         };
-        let kept = refine.kept(&graph, cancel)?;
+        let all = both_ways(refine.kept(&graph, cancel)?);
+        graph.bottom = refine.linked(graph.stride, &all);
         let left_out = |node: u32| self.left_out.binary_search(&node).is_ok();
         let mut trial = graph.clone();
-        trial.bottom = refine.joined(graph.stride, &kept, left_out);
+        trial.bottom = refine.without(left_out, &graph.bottom, &all);
         mend(&mut trial, self.options, self.rows, left_out);
-        graph.bottom = refine.joined(graph.stride, &kept, |_| false);
         mend(&mut graph, self.options, self.rows, |_| false);
         progress(self.rows.len());
         Some(Graphs { graph, trial })

@@ -163,6 +163,25 @@ pub(super) struct Coded<'a> {
     offset: f32,
 }
 
+impl Coded<'_> {
+    /// The keys of the rows from one on.
+    #[expect(clippy::cast_precision_loss, reason = "approximate already")]
+    pub(super) fn keys_from(&self, first: usize, out: &mut [f32]) {
+        let mut dots = [0; AT_ONCE];
+        for (nth, out) in out.chunks_mut(AT_ONCE).enumerate() {
+            let first = first + nth * AT_ONCE;
+            let dots = &mut dots[..out.len()];
+            self.codes.rows.dots_from(&self.values, first, dots);
+            for (key, dot) in out.iter_mut().zip(dots) {
+                *key = self.offset - self.scale * *dot as f32;
+            }
+            if let Some(lengths) = self.codes.lengths.get(first..first + out.len()) {
+                out.iter_mut().zip(lengths).for_each(|(key, l)| *key += l);
+            }
+        }
+    }
+}
+
 impl Keys for Coded<'_> {
     #[expect(clippy::cast_precision_loss, reason = "approximate already")]
     fn keys(&self, nodes: &[u32], out: &mut Vec<f32>) {
@@ -244,6 +263,10 @@ mod tests {
                         (key - exact).abs() < most,
                         "{metric:?} {dim}: {key} {exact}"
                     );
+                    let mut from = [0.0; 3];
+                    coded.keys_from(row.min(37), &mut from);
+                    let same = from[row - row.min(37)];
+                    assert_eq!(same.to_bits(), key.to_bits(), "{metric:?} {dim}: {row}");
                 }
             }
         }

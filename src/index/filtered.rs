@@ -53,7 +53,8 @@ pub(super) fn course<T>(
     };
     let worth_listing = worth_listing.max(FEW);
     if !query.exact && asked.most().is_some_and(|most| most <= worth_listing) {
-        let exactly = !plan.is_reached_by_codes(query.recall);
+        let fresh = part.sealed.is_none() && query.recall != Recall::ALL;
+        let exactly = !fresh && !plan.is_reached_by_codes(query.recall);
         return Course::Rows { exactly };
     }
     let all = query.recall == Recall::ALL && query.ef.is_none();

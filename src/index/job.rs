@@ -1,10 +1,12 @@
 //! Work in the background: from parts to a segment, and the segment into their place.
 
 use super::build::Build;
+use super::columns::Columns;
 use super::inverted::Inverted;
 use super::part::Part;
 use super::plan::Plan;
 use super::{Options, Parts, build, codec, plan};
+use std::cmp::Reverse;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,8 +15,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 const MAX_MERGED: usize = 1_000_000;
 /// Segments of about one size that become one.
 const FAN_IN: usize = 4;
+/// One row in so many is dead: a segment is to be rewritten; in quiet times, one in the second.
+const ROTTEN: (usize, usize) = (5, 20);
+/// In quiet times a segment takes those along that are smaller, if they hold one row in so many of
+/// its own.
+const SMALL: usize = 8;
 
-/// Held while a job is under way; there is one at a time.
+/// Held while a job is under way; there is one of a kind at a time.
 #[derive(Debug)]
 pub(super) struct Busy(Arc<AtomicBool>);
 
@@ -31,21 +38,35 @@ impl Drop for Busy {
     }
 }
 
-/// Segments worth rewriting: one that is a fifth dead, or several of about one size.
-pub(super) fn to_rewrite<T>(sealed: &[Arc<Part<T>>], seal_at: usize) -> Option<Vec<Arc<Part<T>>>> {
-    if let Some(rotten) = sealed.iter().find(|p| p.dead() * 5 > p.len()) {
-        return Some(vec![Arc::clone(rotten)]);
+/// Segments worth rewriting: one with too many dead rows and all that are smaller, or several of
+/// about one size. In quiet times, one and all that are smaller, if together they are not far
+/// smaller.
+pub(super) fn to_rewrite<T>(
+    sealed: &[Arc<Part<T>>],
+    seal_at: usize,
+    quiet: bool,
+) -> Option<Vec<Arc<Part<T>>>> {
+    let mut sealed = sealed.to_vec();
+    sealed.sort_by_key(|part| Reverse(part.live()));
+    let rows = |parts: &[Arc<Part<T>>]| parts.iter().map(|p| p.live()).sum::<usize>();
+    let one_in = if quiet { ROTTEN.1 } else { ROTTEN.0 };
+    let is_rotten = |part: &Part<T>| part.dead() * one_in > part.len();
+    let is_worth_more = |at: usize| quiet && rows(&sealed[at + 1..]) * SMALL > sealed[at].live();
+    let first = (0..sealed.len()).find(|at| is_rotten(&sealed[*at]) || is_worth_more(*at));
+    if let Some(first) = first {
+        let mut along = sealed.split_off(first);
+        while along.len() > 1 && rows(&along) > MAX_MERGED {
+            along.pop();
+        }
+        return Some(along);
     }
     let tier = |part: &Arc<Part<T>>| (part.live() / seal_at.max(1)).max(1).ilog(FAN_IN);
-    for part in sealed {
-        let alike = sealed.iter().filter(|p| tier(p) == tier(part)).take(FAN_IN);
-        let alike: Vec<_> = alike.cloned().collect();
-        let rows: usize = alike.iter().map(|p| p.live()).sum();
-        if alike.len() == FAN_IN && rows <= MAX_MERGED {
-            return Some(alike);
-        }
-    }
-    None
+    sealed
+        .chunk_by(|a, b| tier(a) == tier(b))
+        .find_map(|alike| {
+            let alike = &alike[..alike.len().min(FAN_IN)];
+            (alike.len() == FAN_IN && rows(alike) <= MAX_MERGED).then(|| alike.to_vec())
+        })
 }
 
 /// Parts to be made one segment.
@@ -92,6 +113,7 @@ impl<T: Clone + Send + Sync> Job<T> {
             forgotten,
             busy,
         } = self;
+        let columns = sources.iter().map(|part| part.columns()).collect();
         let (mut part, dead) = Part::merged(options.dim, &sources);
         let (forgot, mut dropped) = (forgotten.len(), forgotten);
         dropped.extend(dead);
@@ -103,6 +125,7 @@ impl<T: Clone + Send + Sync> Job<T> {
             id,
             part,
             sources,
+            columns,
             dropped,
             forgot,
             busy,
@@ -157,6 +180,8 @@ pub struct Built<T> {
     id: u64,
     part: Part<T>,
     sources: Vec<Arc<Part<T>>>,
+    /// Those of the sources when building began.
+    columns: Vec<Arc<Columns>>,
     dropped: Vec<u64>,
     /// How many of them the index had forgotten before.
     forgot: usize,
@@ -209,6 +234,15 @@ impl<T: Clone> Built<T> {
 
     /// Takes the place of its sources; rows that died meanwhile are dead in it too.
     pub(super) fn settle(self, parts: &mut Parts<T>) -> Installed {
+        let now: Vec<_> = self.sources.iter().map(|part| part.columns()).collect();
+        let same = now
+            .iter()
+            .zip(&self.columns)
+            .all(|(a, b)| Arc::ptr_eq(a, b));
+        if !same {
+            // A field was indexed meanwhile, or is no more.
+            self.part.set_columns(self.part.columns_of(&self.sources));
+        }
         for source in &self.sources {
             for (row, seq) in source.seqs.iter().enumerate() {
                 if let Some(at) = source.death(row)

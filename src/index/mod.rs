@@ -50,8 +50,14 @@ use crate::domain::{Embedding, Facets};
 use arc_swap::ArcSwap;
 use part::Part;
 use snapshot::View;
+use std::cmp::Reverse;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Parts of the tail with so many rows have codes.
+const CODED_AT: usize = 256;
+/// Parts of the tail are merged to no more rows than these: a commit does not wait for long.
+const MERGED_TO: usize = 8_192;
 
 /// A row: a vector, its sequence number, and what the caller keeps with it.
 #[derive(Debug, Clone)]
@@ -73,7 +79,7 @@ struct Parts<T> {
     sealed: Vec<Arc<Part<T>>>,
     /// Tail parts that a job is turning into a segment: no longer merged.
     frozen: Vec<Arc<Part<T>>>,
-    /// Each larger than the next, like the digits of a binary counter.
+    /// Each larger than the next, like the digits of a binary counter, but for the largest.
     tail: Vec<Arc<Part<T>>>,
     /// Dead rows left out of the tail, whose stored vectors nothing needs; in the order they
     /// came, until an installed job has dropped them.
@@ -86,7 +92,9 @@ pub struct Index<T> {
     options: Options,
     parts: Mutex<Parts<T>>,
     view: ArcSwap<View<T>>,
-    busy: Arc<AtomicBool>,
+    /// Whether a job that seals is under way, and whether one that rewrites is.
+    sealing: Arc<AtomicBool>,
+    rewriting: Arc<AtomicBool>,
 }
 
 impl<T: Clone + Send + Sync + 'static> Index<T> {
@@ -108,7 +116,8 @@ impl<T: Clone + Send + Sync + 'static> Index<T> {
             view: ArcSwap::from_pointee(parts.view(&options)),
             options,
             parts: Mutex::new(parts),
-            busy: Arc::default(),
+            sealing: Arc::default(),
+            rewriting: Arc::default(),
         }
     }
 
@@ -136,41 +145,62 @@ impl<T: Clone + Send + Sync + 'static> Index<T> {
         Snapshot::new(self.view.load_full())
     }
 
-    /// The next work for the background, if there is any and none is under way: a tail that
-    /// is long enough, a segment with too many dead rows, segments that should be one.
+    /// The next work for the background, if there is any: [`Index::next_seal`] or
+    /// [`Index::next_rewrite`].
     #[must_use]
     pub fn next_job(&self) -> Option<Job<T>> {
-        self.job(|parts, options| {
+        self.next_seal(false).or_else(|| self.next_rewrite(false))
+    }
+
+    /// Work that makes a segment of a tail that is long enough; none while such work is under way.
+    /// In quiet times a tail is that already where a graph pays.
+    #[must_use]
+    pub fn next_seal(&self, quiet: bool) -> Option<Job<T>> {
+        self.sealing(|parts, options| {
             let tail: usize = parts.tail.iter().map(|p| p.len()).sum();
-            if !parts.frozen.is_empty() || tail >= options.seal_at {
-                parts.freeze();
-                return Some(parts.frozen.clone());
+            let long = if quiet {
+                options.graph_at
+            } else {
+                options.seal_at
+            };
+            if parts.frozen.is_empty() && tail < long.min(options.seal_at) {
+                return false;
             }
-            job::to_rewrite(&parts.sealed, options.seal_at)
+            parts.freeze();
+            true
         })
     }
 
     /// Work that seals what the tail holds now, however little.
     #[must_use]
     pub fn seal_job(&self) -> Option<Job<T>> {
-        self.job(|parts, _| {
+        self.sealing(|parts, _| {
             parts.freeze();
-            (!parts.frozen.is_empty()).then(|| parts.frozen.clone())
+            !parts.frozen.is_empty()
         })
     }
 
-    fn job(
-        &self,
-        choose: impl FnOnce(&mut Parts<T>, &Options) -> Option<Vec<Arc<Part<T>>>>,
-    ) -> Option<Job<T>> {
-        let mut parts = self.parts();
-        if self.busy.load(Ordering::Acquire) {
+    /// Work that makes one segment of several, or of one with too many dead rows; none while such
+    /// work is under way. In quiet times less is reason enough. Beside it the tail can be sealed.
+    #[must_use]
+    pub fn next_rewrite(&self, quiet: bool) -> Option<Job<T>> {
+        let parts = self.parts();
+        if self.rewriting.load(Ordering::Acquire) {
             return None;
         }
-        let sources = choose(&mut parts, &self.options)?;
-        let forgotten = parts.forgotten.clone();
-        let guard = job::Busy::new(&self.busy);
-        Some(Job::new(self.options.clone(), sources, forgotten, guard))
+        let sources = job::to_rewrite(&parts.sealed, self.options.seal_at, quiet)?;
+        let busy = job::Busy::new(&self.rewriting);
+        Some(Job::new(self.options.clone(), sources, Vec::new(), busy))
+    }
+
+    fn sealing(&self, freeze: impl FnOnce(&mut Parts<T>, &Options) -> bool) -> Option<Job<T>> {
+        let mut parts = self.parts();
+        if self.sealing.load(Ordering::Acquire) || !freeze(&mut parts, &self.options) {
+            return None;
+        }
+        let (sources, forgotten) = (parts.frozen.clone(), parts.forgotten.clone());
+        let busy = job::Busy::new(&self.sealing);
+        Some(Job::new(self.options.clone(), sources, forgotten, busy))
     }
 
     /// Puts a built segment in the place of its sources. The caller has persisted it.
@@ -187,8 +217,12 @@ impl<T: Clone> Parts<T> {
         self.sealed.iter().chain(&self.frozen).chain(&self.tail)
     }
 
+    /// The largest sealed parts first: what they hold near a query spares the smaller ones work.
     fn view(&self, options: &Options) -> View<T> {
-        View::new(self.at, options.clone(), self.all().cloned().collect())
+        let mut sealed = self.sealed.clone();
+        sealed.sort_by_key(|part| Reverse(part.len()));
+        sealed.extend(self.frozen.iter().chain(&self.tail).cloned());
+        View::new(self.at, options.clone(), sealed)
     }
 
     fn kill(&self, seq: u64, at: u64) {
@@ -204,20 +238,19 @@ impl<T: Clone> Parts<T> {
     fn add(&mut self, options: &Options, born: Vec<Row<T>>) {
         let mut merged = vec![Arc::new(Part::of_rows(options.dim, born))];
         let mut len = merged[0].len();
-        while let Some(last) = self.tail.pop_if(|last| last.len() <= len) {
+        let joins = |part: &Part<T>, len| part.len() <= len && part.len() + len <= MERGED_TO;
+        while let Some(last) = self.tail.pop_if(|last| joins(last, len)) {
             len += last.len();
             merged.push(last);
         }
         merged.reverse();
-        let part = if merged.len() == 1 {
-            merged.swap_remove(0)
-        } else {
-            let (part, dead) = Part::merged(options.dim, &merged);
-            self.forgotten.extend(dead);
-            Arc::new(part)
-        };
+        let (mut part, dead) = Part::merged(options.dim, &merged);
+        self.forgotten.extend(dead);
+        if part.len() >= CODED_AT {
+            part.encode(options);
+        }
         if part.len() > 0 {
-            self.tail.push(part);
+            self.tail.push(Arc::new(part));
         }
     }
 

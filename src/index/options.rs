@@ -54,6 +54,15 @@ impl Options {
         }
     }
 
+    /// The key of a distance.
+    pub(super) fn key_of(&self, distance: f32) -> f32 {
+        match self.metric {
+            Metric::Cosine => distance - 1.0,
+            Metric::Euclidean => distance * distance,
+            Metric::Dot => distance,
+        }
+    }
+
     /// The distance that a key stands for.
     pub(super) fn distance(&self, key: f32) -> f32 {
         match self.metric {

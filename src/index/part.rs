@@ -196,16 +196,25 @@ impl<T: Clone> Part<T> {
         }
         order.sort_unstable();
         let mut part = Self::with_capacity(dim, order.len());
-        let columns: Vec<_> = sources.iter().map(|source| source.columns()).collect();
-        let mut facets = Vec::with_capacity(order.len());
         for (seq, which, row) in order {
             let source = &sources[which];
             part.push(seq, source.rows.row(row), source.tags[row].clone());
-            // A row's number fits: a part has fewer than 2^31.
-            let row = u32::try_from(row).unwrap_or(u32::MAX);
-            facets.push(Some(columns[which].facets(row)));
         }
-        part.tabulate(&facets);
+        part.set_columns(part.columns_of(sources));
         (part, dead)
+    }
+
+    /// Columns of these rows, from those of the parts that they come from.
+    pub(super) fn columns_of(&self, sources: &[Arc<Self>]) -> Columns {
+        let columns: Vec<_> = sources.iter().map(|source| source.columns()).collect();
+        let facets = |seq: &u64| {
+            let mut places = sources.iter().zip(&columns);
+            places.find_map(|(source, columns)| {
+                // A row's number fits: a part has fewer than 2^31.
+                let row = u32::try_from(source.place(*seq)?).unwrap_or(u32::MAX);
+                Some(columns.facets(row))
+            })
+        };
+        Columns::of(&self.seqs.iter().map(facets).collect::<Vec<_>>())
     }
 }

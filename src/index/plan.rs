@@ -11,13 +11,22 @@ use crate::domain::Recall;
 use rayon::prelude::*;
 use std::time::Duration;
 
-/// Questions asked.
-const QUESTIONS: usize = 400;
+/// Questions asked: one in so many rows, but at least and at most so many.
+const QUESTIONS: (usize, usize, usize) = (50, 100, 400);
+/// By one of so many questions, and once, all ways are tried first.
+const FEW_OF: usize = 8;
+/// Of those, ways are worth trying by all questions that no other beats so clearly: finding as much
+/// in a time so many times shorter.
+const CLEARLY: f32 = 1.5;
+/// A way that finds all by few questions finds all by all in so many times the time at most.
+const BY_ALL: u32 = 4;
+/// Questions that a thread asks at a time.
+const AT_A_TIME: usize = 16;
 /// Answers expected of each.
 const K: usize = 10;
 /// Of them, so many are asked with filters.
 const WITH_FILTERS: usize = 200;
-/// The faster of so many rounds counts.
+/// The fastest of so many rounds counts.
 const ROUNDS: usize = 2;
 /// Candidates that walks keep.
 const EF: [usize; 26] = [
@@ -100,6 +109,13 @@ pub(super) struct Step {
 }
 
 impl Step {
+    /// Whether another is clearly better; nothing tells of ways that find all which are.
+    #[expect(clippy::cast_precision_loss, reason = "a time")]
+    fn is_beaten(&self, others: &[Self]) -> bool {
+        let mut others = others.iter().filter(|_| self.recall < THOROUGH);
+        others.any(|o| o.recall >= self.recall && CLEARLY * (o.nanos as f32) < self.nanos as f32)
+    }
+
     /// A walk takes the longer, the fewer rows count.
     #[expect(
         clippy::cast_possible_truncation,
@@ -192,9 +208,9 @@ impl Plan {
     /// Tries the ways that a part has, by questions: rows that its graph does not lead to.
     pub(super) fn learnt<T: Sync>(options: &Options, part: &Part<T>, questions: &[u32]) -> Self {
         let trial = Trial::new(options, part, questions, 1.0);
-        let scan = trial.ask(Way::Scan);
-        let mut steps = vec![scan];
-        trial.climb(ladders(part), scan.nanos, &mut steps);
+        let scan = trial.ask(Way::Scan, 1, 1);
+        let mut steps = trial.climb(ladders(part), scan.nanos);
+        steps.push(scan);
         let mut plan = Self {
             steps: Steps::of(steps),
             ..Self::default()
@@ -207,13 +223,12 @@ impl Plan {
             plan.row_nanos = plan.row_nanos.max(trial.row_nanos());
             // Then the rows are better compared one by one.
             let limit = share * part.len() as f32 * plan.row_nanos;
-            let mut steps = Vec::new();
             #[expect(
                 clippy::cast_possible_truncation,
                 clippy::cast_sign_loss,
                 reason = "a time"
             )]
-            trial.climb(ladders_with_filters(part), limit as u32, &mut steps);
+            let steps = trial.climb(ladders_with_filters(part), limit as u32);
             plan.filtered.push((share, Steps::of(steps)));
             share *= times;
         }
@@ -223,7 +238,9 @@ impl Plan {
 
 /// Rows to ask for, none of which a graph may lead to: those of its layers are left out.
 pub(super) fn questions(rows: usize, layers: &[u32]) -> Vec<u32> {
-    let some = sample(rows, QUESTIONS.min(rows / 2), For::Questions);
+    let (one_in, least, most) = QUESTIONS;
+    let questions = (rows / one_in).clamp(least, most).min(rows / 2);
+    let some = sample(rows, questions, For::Questions);
     let strangers = some.into_iter();
     strangers
         .filter(|row| layers.binary_search(row).is_err())
@@ -304,17 +321,33 @@ impl<'a, T: Sync> Trial<'a, T> {
         let_through && self.questions.binary_search(&row).is_err()
     }
 
-    /// Asks by ways, each ladder until it has found all or takes too long.
-    fn climb(&self, ladders: Vec<Vec<Way>>, nanos: u32, steps: &mut Vec<Step>) {
+    /// Tries the ways of each ladder until one takes longer than `nanos`, or than another that finds
+    /// all: by few questions first, and then those worth it by all.
+    fn climb(&self, ladders: Vec<Vec<Way>>, mut nanos: u32) -> Vec<Step> {
+        let mut tried: Vec<Step> = Vec::new();
         for ways in ladders {
             for way in ways {
-                let step = self.ask(way);
-                steps.push(step);
-                if step.recall >= THOROUGH || step.nanos > nanos {
+                let step = self.ask(way, FEW_OF, 1);
+                tried.push(step);
+                if step.recall >= THOROUGH {
+                    // By all questions it may miss some.
+                    nanos = nanos.min(BY_ALL * step.nanos);
+                }
+                if step.nanos > nanos {
                     break;
                 }
             }
         }
+        tried.sort_by_key(|step| step.nanos);
+        let mut steps: Vec<Step> = Vec::new();
+        for step in tried.iter().filter(|step| !step.is_beaten(&tried)) {
+            let step = self.ask(step.way, 1, ROUNDS);
+            steps.push(step);
+            if step.recall >= THOROUGH {
+                break;
+            }
+        }
+        steps
     }
 
     /// What it takes to compare a row by its code.
@@ -324,7 +357,7 @@ impl<'a, T: Sync> Trial<'a, T> {
         let begun = Stopwatch::start();
         for question in self.questions.iter().take(K) {
             let wanted = self.wanted(*question, &|_| true);
-            std::hint::black_box(wanted.compared(self.part, rows.clone()));
+            std::hint::black_box(wanted.compared(self.part, &rows));
         }
         begun.elapsed().as_secs_f32() * 1e9 / (K * rows.len().max(1)) as f32
     }
@@ -350,25 +383,32 @@ impl<'a, T: Sync> Trial<'a, T> {
         first(keys.into_iter().zip(rows.iter().copied()).collect())
     }
 
+    /// What a way achieves with one in so many questions, in the fastest of some rounds.
     #[expect(clippy::cast_precision_loss, reason = "small numbers")]
-    fn ask(&self, way: Way) -> Step {
-        // A scan finds all; how long it takes, a few questions tell.
-        let few = way == Way::Scan;
-        let asked = if few { K } else { self.questions.len() };
-        let questions = || self.questions.iter().zip(&self.answers).take(asked);
-        let (mut fastest, mut found) = (Duration::MAX, 0);
-        let rounds = if self.share < 1.0 { 1 } else { ROUNDS };
-        for _ in 0..rounds {
-            let begun = Stopwatch::start();
-            let right = questions().map(|(question, answers)| {
-                let near = self.found_by(way, *question);
-                near.iter().filter(|(_, row)| answers.contains(row)).count()
-            });
-            found = right.sum();
-            fastest = fastest.min(begun.elapsed());
+    fn ask(&self, way: Way, one_in: usize, rounds: usize) -> Step {
+        let questions = self.questions.iter().zip(&self.answers).step_by(one_in);
+        let mut questions: Vec<_> = questions.collect();
+        if way == Way::Scan {
+            // It finds all; how long it takes, a few tell.
+            questions.truncate(K);
         }
-        let wanted: usize = questions().map(|(_, answers)| answers.len()).sum();
-        let nanos = fastest.as_nanos() / asked.max(1) as u128;
+        let right = |(question, answers): &(&u32, &Vec<u32>)| {
+            let near = self.found_by(way, **question);
+            near.iter().filter(|(_, row)| answers.contains(row)).count()
+        };
+        let (mut fastest, mut found) = (Duration::MAX, 0);
+        for _ in 0..rounds {
+            let some = questions.par_chunks(AT_A_TIME).map(|some| {
+                let begun = Stopwatch::start();
+                let right: usize = some.iter().map(right).sum();
+                (right, begun.elapsed())
+            });
+            let round = some.reduce(Default::default, |a, b| (a.0 + b.0, a.1 + b.1));
+            found = round.0;
+            fastest = fastest.min(round.1);
+        }
+        let wanted: usize = questions.iter().map(|(_, answers)| answers.len()).sum();
+        let nanos = fastest.as_nanos() / questions.len().max(1) as u128;
         Step {
             way,
             recall: found as f32 / wanted.max(1) as f32,
@@ -386,14 +426,17 @@ impl<'a, T: Sync> Trial<'a, T> {
             filtered: self.share < 1.0,
             share: f64::from(self.share),
             all_count: false,
+            alone: true,
+            beyond: f32::INFINITY,
+            limit: f32::INFINITY,
         }
     }
 
     fn found_by(&self, way: Way, question: u32) -> Vec<(f32, u32)> {
         let counts = |row| self.counts(row);
         let mut wanted = self.wanted(question, &counts);
-        // A walk does not find those that do not.
-        wanted.all_count = matches!(way, Way::Walk { .. });
+        // A walk without a filter does not find those that do not.
+        wanted.all_count = self.share >= 1.0 && matches!(way, Way::Walk { .. });
         match wanted.nearest(self.part, way) {
             Some(near) => near.rows.into_iter().take(K).collect(),
             None => self.nearest(question, &self.rows()),

@@ -8,7 +8,7 @@
 use super::Options;
 use super::build::Apart;
 use super::codes::Codes;
-use super::graph::{Graph, unlinked};
+use super::graph::{Graph, NONE, unlinked};
 use super::inverted::Inverted;
 use super::search::rekey;
 use super::walk::{self, Exact};
@@ -50,36 +50,45 @@ impl Refine<'_> {
         kept.collect()
     }
 
-    /// The links at the bottom: the neighbours that nodes keep, and the way back from them; none
-    /// from or to a node left out.
-    pub(super) fn joined(
+    /// The links at the bottom, from what [`both_ways`] found.
+    pub(super) fn linked(&self, stride: usize, all: &[Vec<Near>]) -> Vec<u32> {
+        let mut bottom = unlinked(all.len() * stride);
+        let slots = bottom.par_chunks_exact_mut(stride);
+        slots.zip(all).for_each(|(slots, all)| {
+            fill(slots, self.of_many(all.clone(), stride));
+        });
+        bottom
+    }
+
+    /// The same without some nodes, from the links of all.
+    pub(super) fn without(
         &self,
-        stride: usize,
-        kept: &[Vec<Near>],
         left_out: impl Fn(u32) -> bool + Sync,
+        bottom: &[u32],
+        all: &[Vec<Near>],
     ) -> Vec<u32> {
-        let nodes = (0..).zip(kept).filter(|(node, _)| !left_out(*node));
-        let mut all: Vec<Vec<Near>> = vec![Vec::new(); kept.len()];
-        for (node, kept) in nodes {
-            for (distance, to) in kept.iter().filter(|(_, to)| !left_out(*to)) {
-                all[node as usize].push((*distance, *to));
-                all[*to as usize].push((*distance, node));
+        let stride = bottom.len() / all.len().max(1);
+        let mut bottom = bottom.to_vec();
+        let slots = bottom.par_chunks_exact_mut(stride.max(1)).enumerate();
+        slots.zip(all).for_each(|((node, slots), all)| {
+            // A node's number fits: a part has fewer than 2^31.
+            if left_out(u32::try_from(node).unwrap_or(NONE)) {
+                slots.fill(NONE);
+            } else if all.iter().any(|(_, to)| left_out(*to)) {
+                let others = all.iter().copied().filter(|(_, to)| !left_out(*to));
+                fill(slots, self.of_many(others.collect(), stride));
             }
+        });
+        bottom
+    }
+
+    /// Of candidates, nearest first, all that there is room for.
+    fn of_many(&self, all: Vec<Near>, most: usize) -> Vec<Near> {
+        if all.len() > most {
+            self.chosen(all, most)
+        } else {
+            all
         }
-        let mut bottom = unlinked(kept.len() * stride);
-        bottom
-            .par_chunks_exact_mut(stride)
-            .zip(all)
-            .for_each(|(slots, mut all)| {
-                sort(&mut all);
-                if all.len() > stride {
-                    all = self.chosen(all, stride);
-                }
-                for (slot, (_, link)) in slots.iter_mut().zip(all) {
-                    *slot = link;
-                }
-            });
-        bottom
     }
 
     fn distance(&self, a: u32, b: u32) -> f32 {
@@ -153,6 +162,28 @@ impl Refine<'_> {
         chosen.extend(left.into_iter().take(missing));
         chosen
     }
+}
+
+/// The neighbours that nodes keep, and the way back from them, nearest first.
+pub(super) fn both_ways(kept: Vec<Vec<Near>>) -> Vec<Vec<Near>> {
+    let mut all = kept;
+    let lengths: Vec<usize> = all.iter().map(Vec::len).collect();
+    for (node, length) in (0..).zip(lengths) {
+        for nth in 0..length {
+            let (distance, to) = all[node as usize][nth];
+            all[to as usize].push((distance, node));
+        }
+    }
+    all.par_iter_mut().for_each(sort);
+    all
+}
+
+fn fill(slots: &mut [u32], links: Vec<Near>) {
+    slots.fill(NONE);
+    slots
+        .iter_mut()
+        .zip(links)
+        .for_each(|(slot, (_, link))| *slot = link);
 }
 
 /// Nearest first, each node once.

@@ -29,6 +29,8 @@ const FEW_OF: usize = 4;
 const MANY: usize = 64;
 /// So many rows are fetched while as many are compared.
 const AHEAD: usize = 32;
+/// All rows of a part are compared by their codes, so many together.
+const TOGETHER: usize = 256;
 /// So many more are compared exactly at a time, as long as that may change what is nearest.
 const SOME: usize = 6;
 /// An error of codes is hardly so many standard deviations below their mean.
@@ -41,6 +43,21 @@ pub(super) struct Near {
     pub(super) rows: Vec<(f32, u32)>,
     /// Whether that is all there is.
     all: bool,
+    /// Whether most of what was near is dead: too little of what lives was seen.
+    buried: bool,
+    /// Keys of rows that a walk met, for those of other parts.
+    met: Vec<f32>,
+}
+
+impl Near {
+    fn of(rows: Vec<(f32, u32)>, all: bool) -> Self {
+        Self {
+            rows,
+            all,
+            buried: false,
+            met: Vec::new(),
+        }
+    }
 }
 
 /// The rows to look for in a part.
@@ -59,6 +76,12 @@ pub(super) struct Wanted<'a> {
     pub(super) share: f64,
     /// Whether all do.
     pub(super) all_count: bool,
+    /// Whether there are no other parts.
+    pub(super) alone: bool,
+    /// A walk by so many candidates need not go on beyond this key: other parts have as many within.
+    pub(super) beyond: f32,
+    /// No row beyond this key is wanted.
+    pub(super) limit: f32,
 }
 
 impl Wanted<'_> {
@@ -86,20 +109,30 @@ impl Wanted<'_> {
                     Some(coded) => (self.walked(graph, &coded, ef), true),
                     None => (self.walked(graph, &exact, ef), false),
                 };
-                let mut all = found.len() < ef && !self.filtered;
-                if self.filtered {
+                let met = if self.alone {
+                    Vec::new()
+                } else {
+                    found.iter().map(|(key, _)| *key).collect()
+                };
+                let mut all = found.len() < ef && self.beyond == f32::INFINITY && !self.filtered;
+                let mut buried = false;
+                if !self.all_count {
+                    let seen = found.len();
                     found.retain(|(_, row)| (self.counts)(*row));
+                    // Half as many as there should be.
+                    buried = 2 * found.len() * part.len() < seen * part.live();
                 }
                 if by_code {
                     all &= found.len() <= self.again;
                     found.truncate(self.again);
-                    found = if self.all_count || self.filtered {
-                        compared_first(&exact, self.k, found)
-                    } else {
-                        compared(&exact, found)
-                    };
+                    found = compared_first(&exact, self.k, self.limit, found);
                 }
-                Some(Near { rows: found, all })
+                Some(Near {
+                    rows: found,
+                    all,
+                    buried,
+                    met,
+                })
             }
             Way::Lists {
                 probes,
@@ -116,7 +149,7 @@ impl Wanted<'_> {
 
     fn walked(&self, graph: &Graph, keys: &impl Keys, ef: usize) -> Vec<(f32, u32)> {
         if !self.filtered {
-            return walk::nearest(graph, keys, ef);
+            return walk::nearest(graph, keys, ef, self.beyond);
         }
         let among = Among {
             counts: self.counts,
@@ -144,23 +177,34 @@ impl Wanted<'_> {
             rough.select_nth_unstable_by(again, |a, b| a.0.total_cmp(&b.0));
             rough.truncate(again);
         }
-        let rows = compared(exact, rough);
-        Near { rows, all }
+        Near::of(compared(exact, rough), all)
     }
 
     /// The nearest of these rows, by codes first where they are many.
-    pub(super) fn compared<T>(&self, part: &Part<T>, rows: Vec<u32>) -> Near {
+    pub(super) fn compared<T>(&self, part: &Part<T>, rows: &[u32]) -> Near {
         let exact = self.exact(part);
         let again = self.again.max(MANY);
-        let all = rows.len() <= again;
-        let near = match self.coded(part).filter(|_| !all) {
-            Some(coded) => nearest_by(&coded, &rows, again),
-            None => rows.into_iter().map(|row| (0.0, row)).collect(),
-        };
-        Near {
-            rows: compared(&exact, near),
-            all,
+        if let Some(coded) = self.coded(part).filter(|_| rows.len() > again) {
+            return self.again(&exact, nearest_by(&coded, rows, again));
         }
+        let rows = rows.iter().map(|row| (0.0, *row)).collect();
+        Near::of(compared(&exact, rows), true)
+    }
+
+    /// The nearest of all rows, by codes first; `None` where there are none.
+    fn compared_all<T>(&self, part: &Part<T>) -> Option<Near> {
+        let coded = self.coded(part)?;
+        let nearest = nearest_of_all(&coded, part.len(), self.again.max(MANY), self.counts);
+        Some(self.again(&self.exact(part), nearest))
+    }
+
+    /// Nearest by codes, compared again as far as that may matter.
+    fn again(&self, exact: &Exact<'_>, mut near: Vec<(f32, u32)>) -> Near {
+        near.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
+        let found = near.len();
+        let rows = compared_first(exact, self.k, self.limit, near);
+        let all = rows.len() == found && found < self.again.max(MANY);
+        Near::of(rows, all)
     }
 }
 
@@ -176,6 +220,27 @@ fn nearest_by(by: &impl Keys, rows: &[u32], most: usize) -> Vec<(f32, u32)> {
         for (key, row) in keys.iter().zip(part) {
             if *key <= nearest.limit() {
                 nearest.offer(*key, *row);
+            }
+        }
+    }
+    nearest.found().collect()
+}
+
+/// Of all rows, the nearest that count, in no order.
+fn nearest_of_all(
+    coded: &Coded<'_>,
+    rows: usize,
+    most: usize,
+    counts: &dyn Fn(u32) -> bool,
+) -> Vec<(f32, u32)> {
+    let (mut nearest, mut keys) = (Nearest::new(most), [0.0; TOGETHER]);
+    for first in (0..rows).step_by(TOGETHER) {
+        let keys = &mut keys[..TOGETHER.min(rows - first)];
+        coded.keys_from(first, keys);
+        // A row's number fits: a part has fewer than 2^31.
+        for (key, row) in keys.iter().zip(u32::try_from(first).unwrap_or(u32::MAX)..) {
+            if *key <= nearest.limit() && counts(row) {
+                nearest.offer(*key, row);
             }
         }
     }
@@ -209,12 +274,22 @@ fn compared(exact: &Exact<'_>, mut rows: Vec<(f32, u32)>) -> Vec<(f32, u32)> {
     rows
 }
 
-/// Of rows by keys of codes, nearest first, those that may be among the `k` nearest if codes err
-/// on the others as on the first: with exact keys, nearest first.
-fn compared_first(exact: &Exact<'_>, k: usize, mut rows: Vec<(f32, u32)>) -> Vec<(f32, u32)> {
+/// Of rows by keys of codes, nearest first, those that may be among the `k` nearest, and within a
+/// limit, if codes err on the others as on the first: with exact keys, nearest first.
+fn compared_first(
+    exact: &Exact<'_>,
+    k: usize,
+    limit: f32,
+    mut rows: Vec<(f32, u32)>,
+) -> Vec<(f32, u32)> {
     let prefetch = |rows: &[(f32, u32)]| rows.iter().for_each(|(_, row)| exact.prefetch(*row));
     let (mut near, mut errors) = (Vec::with_capacity(rows.len()), Vec::new());
-    let (mut done, mut next) = (0, (k + k / 2 + 1).min(rows.len()));
+    let some = if limit < f32::INFINITY {
+        SOME
+    } else {
+        k + k / 2 + 1
+    };
+    let (mut done, mut next) = (0, some.min(rows.len()));
     prefetch(&rows[..next]);
     while done < next {
         let after = (next + SOME.max(k / 2)).min(rows.len());
@@ -226,7 +301,9 @@ fn compared_first(exact: &Exact<'_>, k: usize, mut rows: Vec<(f32, u32)>) -> Vec
         both.for_each(|(error, (key, _))| *error += key);
         near.extend_from_slice(some);
         near.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
-        let last = near.get(k.saturating_sub(1)).map_or(f32::INFINITY, |n| n.0);
+        let last = near
+            .get(k.saturating_sub(1))
+            .map_or(limit, |n| n.0.min(limit));
         let least = least(&errors);
         if rows
             .get(next)
@@ -349,8 +426,6 @@ impl<'s, T> Search<'s, '_, T> {
             return;
         }
         let options = &self.view.options;
-        let (rows, live) = (self.part.len(), self.part.live().max(1));
-        let least = COMPARED_AGAIN.max(2 * self.query.k);
         let all_count = !self.filtered() && self.part.all_visible(self.view.at);
         let all_visible = self.part.all_visible(self.view.at) && self.keep.is_none();
         let counts = |row: u32| {
@@ -364,34 +439,53 @@ impl<'s, T> Search<'s, '_, T> {
             options,
             query: self.vector,
             k: self.query.k,
-            again: if self.query.recall == Recall::ALL && self.query.ef.is_none() {
+            again: if self.is_exact() {
                 usize::MAX
             } else {
-                least.saturating_mul(rows).div_ceil(live)
+                COMPARED_AGAIN.max(2 * self.query.k)
             },
             counts: if all_count { &|_| true } else { &counts },
             filtered: self.filtered(),
             share: self.asked.share(),
             all_count,
+            alone: self.view.parts.len() == 1,
+            beyond: f32::INFINITY,
+            limit: options.key_of(best.limit()),
         };
         let mut way = match self.course() {
             Course::Rows { exactly } => {
                 let again = if exactly { usize::MAX } else { wanted.again };
                 let rows = self.counting(self.asked.rows());
-                let near = Wanted { again, ..wanted }.compared(self.part, rows);
+                let near = Wanted { again, ..wanted }.compared(self.part, &rows);
                 if self.offer_if_enough(&near, Way::Scan, best) {
+                    return;
+                }
+                Way::Scan
+            }
+            // Fresh rows, without a graph yet.
+            Course::Way(Way::Scan) if self.part.sealed.is_none() && !self.is_exact() => {
+                let near = wanted.compared_all(self.part);
+                if near.is_some_and(|near| self.offer_if_enough(&near, Way::Scan, best)) {
                     return;
                 }
                 Way::Scan
             }
             Course::Way(way) => affordable(options, self.part, self.query, way),
         };
-        while let Some(near) = wanted.nearest(self.part, way) {
+        loop {
+            let beyond = match way {
+                Way::Walk { ef } => best.beyond(ef),
+                _ => f32::INFINITY,
+            };
+            let Some(near) = Wanted { beyond, ..wanted }.nearest(self.part, way) else {
+                break;
+            };
             if self.offer_if_enough(&near, way, best) {
+                best.meet(&near.met);
                 return;
             }
             if let (Way::Walk { .. }, Some(rows)) = (way, self.listed()) {
-                let near = wanted.compared(self.part, rows);
+                let near = wanted.compared(self.part, &rows);
                 if self.offer_if_enough(&near, Way::Scan, best) {
                     return;
                 }
@@ -431,8 +525,13 @@ impl<'s, T> Search<'s, '_, T> {
         }
     }
 
+    /// Whether nothing may be missed.
+    fn is_exact(&self) -> bool {
+        self.query.exact || self.query.recall == Recall::ALL && self.query.ef.is_none()
+    }
+
     fn offer_if_enough(&self, near: &Near, way: Way, best: &mut Best<'s, T>) -> bool {
-        let Some(counted) = self.enough(near, way, best.bound) else {
+        let Some(counted) = self.enough(near, way, best.limit()) else {
             return false;
         };
         for hit in counted {
@@ -469,13 +568,7 @@ impl<'s, T> Search<'s, '_, T> {
         let distance = |key| self.view.options.distance(key);
         let edge = near.rows.last().filter(|_| !near.all);
         let edge = edge.map_or(f32::INFINITY, |(key, _)| distance(*key));
-        // Among so many dead the walk has seen too little of those that live.
-        let buried = !self.filtered() && !near.all && self.part.dead() > 0 && {
-            let rows = near.rows.iter();
-            let live = rows.filter(|(_, row)| self.counts(*row as usize).is_some());
-            2 * live.count() < near.rows.len()
-        };
-        if buried {
+        if near.buried && !near.all && !self.filtered() {
             return None;
         }
         let counted = self.counted(&near.rows, wanted, bound);

@@ -7,15 +7,14 @@ use std::sync::Arc;
 
 impl<T: Clone + Send + Sync + 'static> Index<T> {
     /// Gives sealed parts that have none a column for a field, from what is known of the rows that
-    /// live at `since`. A part with a living row of which nothing is known gets none. Work that
-    /// replaces parts must not be under way.
+    /// live at `since`. A part with a living row of which nothing is known gets none.
     pub fn tabulate_sealed(
         &self,
         field: &Arc<str>,
         since: u64,
         known: impl Fn(u64, &T) -> Option<Facets>,
     ) {
-        // Only such work puts others in their place, so that they can be looked at in peace.
+        // What work under way puts in their place takes their columns over.
         let sealed = self.parts().sealed.clone();
         for part in sealed {
             fill(&part, field, since, &known);

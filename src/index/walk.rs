@@ -61,6 +61,8 @@ const MOST: usize = 2_048;
 const FEW: usize = 4;
 /// The links of so many next candidates are fetched ahead.
 const AHEAD: usize = 2;
+/// The links of so many of the nearest are followed, wherever a walk is to end.
+const SURE: usize = 8;
 
 /// What a walk needs, kept from one to the next.
 #[derive(Default)]
@@ -157,11 +159,13 @@ pub(super) fn key_of(candidate: u64) -> f32 {
     f32::from_bits(high ^ flipped)
 }
 
-/// The `ef` nearest nodes that the walk finds, as keys and nodes, nearest first.
-pub(super) fn nearest(graph: &Graph, keys: &impl Keys, ef: usize) -> Vec<(f32, u32)> {
+/// The `ef` nearest nodes that the walk finds, as keys and nodes, nearest first. The links of nodes
+/// `beyond` a key are followed only of the very nearest.
+pub(super) fn nearest(graph: &Graph, keys: &impl Keys, ef: usize, beyond: f32) -> Vec<(f32, u32)> {
     SCRATCH.with_borrow_mut(|scratch| {
         let start = descend(graph, keys, scratch);
-        walk(graph, keys, ef, start, scratch, |_, _, _| false)
+        let until = (ef, beyond);
+        walk(graph, keys, until, start, scratch, |_, _, _| false)
     })
 }
 
@@ -205,7 +209,7 @@ pub(super) fn among(
     };
     SCRATCH.with_borrow_mut(|scratch| {
         let start = descend(graph, keys, scratch);
-        let found = walk(graph, keys, most, start, scratch, enough);
+        let found = walk(graph, keys, (most, f32::INFINITY), start, scratch, enough);
         if gave_up.get() { Vec::new() } else { found }
     })
 }
@@ -214,14 +218,8 @@ pub(super) fn among(
 pub(super) fn around(graph: &Graph, keys: &impl Keys, node: u32, ef: usize) -> Vec<(f32, u32)> {
     SCRATCH.with_borrow_mut(|scratch| {
         keys.keys(&[node], &mut scratch.keys);
-        walk(
-            graph,
-            keys,
-            ef,
-            (scratch.keys[0], node),
-            scratch,
-            |_, _, _| false,
-        )
+        let (until, start) = ((ef, f32::INFINITY), (scratch.keys[0], node));
+        walk(graph, keys, until, start, scratch, |_, _, _| false)
     })
 }
 
@@ -261,12 +259,13 @@ fn descend(graph: &Graph, keys: &impl Keys, scratch: &mut Scratch) -> (f32, u32)
 fn walk(
     graph: &Graph,
     keys: &impl Keys,
-    ef: usize,
+    (ef, beyond): (usize, f32),
     start: (f32, u32),
     scratch: &mut Scratch,
     mut enough: impl FnMut(&Pool, usize, &[u32]) -> bool,
 ) -> Vec<(f32, u32)> {
     let nodes = u32::try_from(graph.len()).unwrap_or(NONE);
+    let beyond = candidate(beyond, NONE >> 1);
     scratch.clear(graph.len(), ef);
     scratch.meet(&[start.1], nodes);
     scratch.pool.offer(&[candidate(start.0, start.1)]);
@@ -278,6 +277,9 @@ fn walk(
         let mut open = scratch.pool.open();
         let (mut beam, mut wide, mut followed) = ([0; BEAM], 0, None);
         for (node, place) in beam.iter_mut().zip(open.by_ref().take(BEAM)) {
+            if place >= SURE && scratch.pool.at(place) > beyond {
+                break;
+            }
             *node = node_of(scratch.pool.close(place));
             simd::prefetch_links(graph.slots(*node));
             wide += 1;

@@ -78,6 +78,20 @@ impl CodeRows {
         unsafe { (kernels().dots)(query, self.lines.as_ptr().cast(), rows, out) }
     }
 
+    /// The dot products of a padded query with the rows from one on.
+    ///
+    /// # Panics
+    /// There are not as many rows as `out` is long; the query has not two values a byte of a row.
+    pub fn dots_from(&self, query: &[i8], first: usize, out: &mut [i32]) {
+        let bytes = self.lines_per_row * LINE;
+        assert_eq!(query.len(), 2 * bytes, "the query is padded as rows are");
+        let lines = first * self.lines_per_row..(first + out.len()) * self.lines_per_row;
+        let rows = self.lines[lines].as_ptr().cast();
+        // SAFETY: the kernel's instructions were detected; the rows are there, of so many bytes,
+        // and the query has two values for each.
+        unsafe { (kernels().dots_from)(query, rows, out) }
+    }
+
     /// Asks for a row to be fetched into the cache.
     #[inline]
     pub fn prefetch(&self, row: u32) {
@@ -94,16 +108,21 @@ impl CodeRows {
 /// The dot products of a query with rows half as long, by their numbers in an array of rows.
 type Dots = unsafe fn(&[i8], *const u8, &[u32], &mut [i32]);
 
+/// The same with as many rows, one after the other.
+type DotsFrom = unsafe fn(&[i8], *const u8, &mut [i32]);
+
 struct Kernels {
     #[cfg(test)]
     name: &'static str,
     dots: Dots,
+    dots_from: DotsFrom,
 }
 
 static SCALAR: Kernels = Kernels {
     #[cfg(test)]
     name: "scalar",
     dots: scalar::dots,
+    dots_from: scalar::dots_from,
 };
 
 /// Every set of kernels that this machine can run, the best first.
@@ -155,6 +174,17 @@ mod scalar {
             *out = dot(q, row);
         }
     }
+
+    /// # Safety
+    /// As many rows are there as `out` is long, half as long as the query.
+    pub(super) unsafe fn dots_from(q: &[i8], first: *const u8, out: &mut [i32]) {
+        let bytes = q.len() / 2;
+        for (row, out) in out.iter_mut().enumerate() {
+            // SAFETY: the row is there.
+            let row = unsafe { std::slice::from_raw_parts(first.add(row * bytes), bytes) };
+            *out = dot(q, row);
+        }
+    }
 }
 
 /// The kernels of one instruction set: a sum's type and start, how to add the products of the
@@ -173,6 +203,7 @@ macro_rules! kernels {
                 #[cfg(test)]
                 name: $name,
                 dots,
+                dots_from,
             };
 
             /// Where the values for the low halves of a byte on begin; those for the high ones
@@ -185,25 +216,50 @@ macro_rules! kernels {
             /// The CPU has the features; the rows are there, half as long as the query, whose
             /// length is a multiple of two lines.
             #[target_feature(enable = $features)]
+            unsafe fn four(q: &[i8], rows: [*const u8; 4]) -> [i32; 4] {
+                let mut sums: [$vector; 4] = [$zero; 4];
+                for at in (0..q.len() / 2).step_by($step) {
+                    for (sum, row) in sums.iter_mut().zip(rows) {
+                        // SAFETY: the row is there, and values for both halves of its bytes.
+                        *sum = unsafe {
+                            let q = q.as_ptr().add(low(at));
+                            $add(*sum, q, q.add(LINE), row.add(at))
+                        };
+                    }
+                }
+                $sum(sums)
+            }
+
+            /// # Safety
+            /// As [`four`], of rows by their numbers.
+            #[target_feature(enable = $features)]
             unsafe fn dots(q: &[i8], all: *const u8, rows: &[u32], out: &mut [i32]) {
                 let bytes = q.len() / 2;
                 for (rows, out) in rows.chunks(4).zip(out.chunks_mut(4)) {
                     // The last row again and again where there are fewer than four.
                     let last = rows[rows.len() - 1];
-                    let four: [u32; 4] =
-                        std::array::from_fn(|i| rows.get(i).copied().unwrap_or(last));
-                    let mut sums: [$vector; 4] = [$zero; 4];
-                    for at in (0..bytes).step_by($step) {
-                        for (sum, row) in sums.iter_mut().zip(&four) {
-                            // SAFETY: the row is there, and values for both halves of its bytes.
-                            *sum = unsafe {
-                                let q = q.as_ptr().add(low(at));
-                                let row = all.add(*row as usize * bytes + at);
-                                $add(*sum, q, q.add(LINE), row)
-                            };
-                        }
-                    }
-                    let sums: [i32; 4] = $sum(sums);
+                    let row = |i| rows.get(i).copied().unwrap_or(last) as usize;
+                    // SAFETY: the rows are there.
+                    let sums: [i32; 4] = unsafe {
+                        let row = |i| all.add(row(i) * bytes);
+                        four(q, std::array::from_fn(row))
+                    };
+                    out.copy_from_slice(&sums[..out.len()]);
+                }
+            }
+
+            /// # Safety
+            /// As [`four`], of as many rows as `out` is long.
+            #[target_feature(enable = $features)]
+            unsafe fn dots_from(q: &[i8], first: *const u8, out: &mut [i32]) {
+                let bytes = q.len() / 2;
+                for (nth, out) in out.chunks_mut(4).enumerate() {
+                    let last = out.len() - 1;
+                    // SAFETY: the rows are there.
+                    let sums: [i32; 4] = unsafe {
+                        let row = |i: usize| first.add((4 * nth + i.min(last)) * bytes);
+                        four(q, std::array::from_fn(row))
+                    };
                     out.copy_from_slice(&sums[..out.len()]);
                 }
             }
