@@ -4,7 +4,7 @@
 //!
 //! - [`domain`]: pure types and rules: ids, embeddings, payloads, filters, metrics, decisions.
 //! - [`simd`]: the only `unsafe`: kernels, chosen once at run time.
-//! - [`index`]: HNSW segments, the exact tail, tombstones (`hnsw_rs` builds the graphs).
+//! - [`index`]: HNSW segments, the scanned tail, tombstones (`hnsw_rs` builds the graphs).
 //! - [`store`]: durable, checksummed records (sled behind a guard layer).
 //! - [`encoder`]: image pre-processing, the Siamese tower (candle), the bounded pool.
 //! - [`training`]: data sets, the trainer, evaluation.

@@ -9,7 +9,7 @@
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::path::Path;
-use twindex::domain::{CollectionName, ItemId, Label, Metric, Payload, ViewNumber};
+use twindex::domain::{CollectionName, ItemId, Label, Metric, Payload, VectorStorage, ViewNumber};
 use twindex::store::{Batch, CollectionRecord, Error, ItemRecord, Options, Store, Tag};
 
 /// What a collection must hold.
@@ -95,6 +95,7 @@ fn collection(number: u64) -> CollectionRecord {
         keep_images: true,
         views: ViewNumber::ONE,
         recall: twindex::domain::Recall::default(),
+        storage: VectorStorage::default(),
         created_ms: 7,
     }
 }

@@ -1,7 +1,7 @@
 //! The index on the field's kind of data: queries a second at a recall, build time and memory.
 //!
 //! ```sh
-//! cargo bench --bench ann -- --data DIR [--set NAME]... [--out FILE]
+//! cargo bench --bench ann -- --data DIR [--set NAME]... [--out FILE] [--vectors memory|disk]
 //! cargo bench --bench ann -- --data DIR --table filters|changes|segments|sizes [--set NAME]...
 //! ```
 //!
@@ -9,6 +9,7 @@
 //! `truth.i32` (the ten nearest rows of each query, exactly) and `meta.json` (`n`, `dim`,
 //! `queries`, `metric`: `l2`, or `ip` of unit vectors). One thread asks one query at a time, the
 //! best of three rounds: for a recall, as users do, and by walks that keep so many candidates.
+//! `--vectors disk` keeps them in a file in the current directory, beside codes and links in memory.
 //! `--out` adds a line of JSON for each setting. The tables are of searches with filters, after
 //! deletes and updates, in several segments, and among more and more rows.
 #![allow(
@@ -19,6 +20,7 @@
     reason = "a benchmark prints"
 )]
 
+mod changes;
 mod curve;
 mod set;
 mod tables;
@@ -32,6 +34,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() {
     let (mut data, mut wanted, mut out, mut table) = (None, Vec::new(), None, None);
+    let mut on_disk = false;
     // Cargo adds an argument of its own.
     let mut asked = std::env::args().skip(1).filter(|a| a != "--bench");
     while let Some(option) = asked.next() {
@@ -41,7 +44,8 @@ fn main() {
             "--set" => wanted.push(value),
             "--out" => out = Some(File::create(value).unwrap()),
             "--table" => table = Some(value),
-            _ => panic!("--data, --set, --table or --out is expected, not {option}"),
+            "--vectors" => on_disk = value == "disk",
+            _ => panic!("--data, --set, --table, --vectors or --out is expected, not {option}"),
         }
     }
     let Some(data) = data else {
@@ -56,11 +60,14 @@ fn main() {
     for folder in folders {
         let name = folder.file_name().unwrap().to_string_lossy().into_owned();
         if wanted.is_empty() || wanted.contains(&name) {
-            let set = Set::open(&folder);
+            let set = Set {
+                on_disk,
+                ..Set::open(&folder)
+            };
             match table.as_deref() {
                 None => curve::run(&set, &mut out),
                 Some("filters") => tables::filters(&set),
-                Some("changes") => tables::changes(&set),
+                Some("changes") => changes::changes(&set),
                 Some("segments") => tables::segments(&set),
                 Some("sizes") => tables::sizes(&set),
                 Some(other) => panic!("--table filters, changes, segments or sizes, not {other}"),

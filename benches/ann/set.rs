@@ -3,6 +3,7 @@
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use twindex::domain::{Embedding, Facets, Finite, Metric, Scalar};
 use twindex::index::{Index, Options, Row};
@@ -19,6 +20,8 @@ pub(crate) struct Set {
     pub(crate) dim: usize,
     pub(crate) base: Vec<Embedding>,
     pub(crate) queries: Vec<Embedding>,
+    /// Whether vectors are kept in a file, and not in memory.
+    pub(crate) on_disk: bool,
     /// Of each query, the sequence numbers of the nearest rows.
     pub(crate) truth: Vec<Vec<u64>>,
 }
@@ -51,6 +54,7 @@ impl Set {
             dim,
             base: rows("base.f32"),
             queries: rows("query.f32"),
+            on_disk: false,
             truth: truth
                 .chunks_exact(K)
                 .map(|row| row.iter().map(|r| *r as u64 + 1).collect())
@@ -60,15 +64,42 @@ impl Set {
 
     /// An index of rows that were applied and not sealed yet.
     pub(crate) fn index(&self) -> Index<()> {
-        let index = Index::new(Options::new(self.dim, self.metric));
+        let index = Index::new(self.options());
         apply(&index, 1, &self.base);
         index
     }
+
+    pub(crate) fn options(&self) -> Options {
+        Options {
+            rows_in: self.on_disk.then(|| Path::new(".").into()),
+            ..Options::new(self.dim, self.metric)
+        }
+    }
 }
 
-/// Appends rows from a sequence number on; the field `u` of each is anything below 1, the field
-/// `first` its first component.
+/// Appends rows from a sequence number on.
 pub(crate) fn apply(index: &Index<()>, from: u64, rows: &[Embedding]) {
+    apply_with(index, from, rows, |_, _| Vec::new());
+}
+
+type Fields = Vec<(Arc<str>, Option<Vec<Scalar>>)>;
+
+/// The same with fields: `u` is anything below 1, `first` a row's first component.
+pub(crate) fn apply_with_fields(index: &Index<()>, from: u64, rows: &[Embedding]) {
+    apply_with(index, from, rows, |seq, vector| {
+        let fields = [("u", uniform(seq)), ("first", vector.as_slice()[0].into())];
+        fields
+            .map(|(field, n)| (field.into(), Some(vec![number(n)])))
+            .into()
+    });
+}
+
+fn apply_with(
+    index: &Index<()>,
+    from: u64,
+    rows: &[Embedding],
+    fields: impl Fn(u64, &Embedding) -> Fields,
+) {
     for (nth, rows) in rows.chunks(STEP).enumerate() {
         let first = from + (nth * STEP) as u64;
         let row = |(seq, vector): (u64, &Embedding)| Row {
@@ -77,13 +108,7 @@ pub(crate) fn apply(index: &Index<()>, from: u64, rows: &[Embedding]) {
             tag: (),
             facets: Facets {
                 label: None,
-                fields: vec![
-                    ("u".into(), Some(vec![number(uniform(seq))])),
-                    (
-                        "first".into(),
-                        Some(vec![number(vector.as_slice()[0].into())]),
-                    ),
-                ],
+                fields: fields(seq, vector),
             },
         };
         let rows: Vec<_> = (first..).zip(rows).map(row).collect();

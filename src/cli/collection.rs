@@ -79,6 +79,9 @@ struct Create {
     /// Part of the true nearest that searches find on average, 0.5 to 1
     #[arg(long, value_name = "R", default_value_t = 0.98)]
     recall_target: f32,
+    /// Where vectors lie while the collection is served: on disk takes less memory
+    #[arg(long, value_enum, default_value_t = Storage::Memory)]
+    vectors: Storage,
     /// Links a graph node keeps, 2 to 128
     #[arg(long, default_value_t = 16)]
     m: u32,
@@ -94,6 +97,12 @@ enum Metric {
     Dot,
 }
 
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Storage {
+    Memory,
+    Disk,
+}
+
 fn to_json(c: &pb::Collection) -> Value {
     json!({
         "name": c.name,
@@ -106,12 +115,20 @@ fn to_json(c: &pb::Collection) -> Value {
         "keeps_images": !c.discard_images,
         "views": c.views,
         "recall_target": c.recall_target,
+        "vectors": storage(c),
         "payload_indexes": c.payload_indexes.iter().map(index).collect::<Vec<_>>(),
     })
 }
 
 fn index(index: &pb::PayloadIndex) -> Value {
     json!({ "field": index.field, "ready": index.ready })
+}
+
+fn storage(c: &pb::Collection) -> &'static str {
+    match c.vector_storage() {
+        pb::VectorStorage::Disk => "disk",
+        _ => "memory",
+    }
 }
 
 fn metric(c: &pb::Collection) -> &'static str {
@@ -170,6 +187,10 @@ pub async fn run(args: Args, out: &Output) -> Result<(), CliError> {
                 discard_images: create.discard_images,
                 views: create.views,
                 recall_target: create.recall_target,
+                vector_storage: match create.vectors {
+                    Storage::Memory => pb::VectorStorage::Memory.into(),
+                    Storage::Disk => pb::VectorStorage::Disk.into(),
+                },
                 ..pb::Collection::default()
             };
             let request = pb::CreateCollectionRequest {

@@ -16,6 +16,7 @@ mod metric;
 mod payload;
 mod recall;
 mod scalars;
+mod storage;
 mod views;
 
 pub use assignment::assign;
@@ -30,4 +31,5 @@ pub use metric::Metric;
 pub use payload::{MAX_PAYLOAD_BYTES, MAX_PAYLOAD_DEPTH, Payload};
 pub use recall::Recall;
 pub use scalars::Scalars;
+pub use storage::VectorStorage;
 pub use views::{MAX_VIEWS, ViewNumber, Views};

@@ -4,7 +4,9 @@ use super::error::{Error, Resource};
 use super::item::GivenVector;
 use super::recent::Recent;
 use crate::domain::calibration::Calibration;
-use crate::domain::{At, Embedding, Facets, Fields, Invalid, ItemId, Label, Metric, Views};
+use crate::domain::{
+    At, Embedding, Facets, Fields, Invalid, ItemId, Label, Metric, VectorStorage, Views,
+};
 use crate::index::{Index, Options, Snapshot};
 use crate::store::{CollectionRecord, PayloadIndex, Store, Tag};
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -55,8 +57,12 @@ struct Labels {
     counts: BTreeMap<Label, u64>,
 }
 
-fn index_options(record: &CollectionRecord) -> Options {
+fn index_options(record: &CollectionRecord, store: &Store) -> Options {
     Options {
+        rows_in: match record.storage {
+            VectorStorage::Memory => None,
+            VectorStorage::Disk => Some(store.dir().into()),
+        },
         m: record.m as usize,
         ef_construction: record.ef_construction as usize,
         ..Options::new(record.dim as usize, record.metric)
@@ -64,9 +70,9 @@ fn index_options(record: &CollectionRecord) -> Options {
 }
 
 impl Collection {
-    pub(super) fn new(record: CollectionRecord) -> Self {
+    pub(super) fn new(record: CollectionRecord, store: &Store) -> Self {
         Self {
-            index: Index::new(index_options(&record)),
+            index: Index::new(index_options(&record, store)),
             recent: Recent::new(record.dim as usize),
             record,
             labels: Mutex::default(),
@@ -118,7 +124,7 @@ impl Collection {
             }
         }
         let calibration = store.calibration(record.number)?.map(Arc::new);
-        let loaded = Index::load(index_options(&record), segments, rows);
+        let loaded = Index::load(index_options(&record, store), segments, rows);
         for (segment, why) in &loaded.broken {
             tracing::error!(collection = %record.name, segment, %why,
                 "a sealed segment is damaged: its rows are searched exactly and sealed anew");

@@ -4,7 +4,7 @@ use super::error::{Error, Resource};
 use super::requests::{Outcome, RequestKey};
 use super::writer::Write;
 use super::{Engine, now_ms};
-use crate::domain::{CollectionName, Invalid, MAX_DIM, Metric, Recall, ViewNumber};
+use crate::domain::{CollectionName, Invalid, MAX_DIM, Metric, Recall, VectorStorage, ViewNumber};
 use crate::store::CollectionRecord;
 use std::ops::RangeInclusive;
 
@@ -43,6 +43,8 @@ pub struct NewCollection {
     pub views: u32,
     /// The recall of searches that ask for none; 0 takes 0.98.
     pub recall: f32,
+    /// Where its vectors lie while it is served.
+    pub storage: VectorStorage,
 }
 
 /// Counts and sizes.
@@ -143,6 +145,7 @@ impl Engine {
                 0.0 => Recall::default(),
                 recall => Recall::new("recall_target", recall)?,
             },
+            storage: new.storage,
             created_ms: now_ms(),
         })
     }

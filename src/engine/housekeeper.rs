@@ -45,7 +45,11 @@ fn listen(inner: &Inner, bell: &Bell, mut work: impl FnMut(bool) -> Result<(), E
             && let Err(error) = work(quiet)
         {
             tracing::error!(%error, "housekeeping failed; it is tried again in a minute");
+            // What it rang meanwhile would only make it try at once.
             bell.wait(Duration::ZERO);
+            if inner.stop.load(Ordering::Acquire) {
+                return;
+            }
         }
         quiet = !bell.wait(PERIOD);
     }
@@ -56,8 +60,8 @@ pub(super) fn seal_tails(inner: &Inner, queue: &mpsc::WeakSender<Op>) {
     let threads = threads(1);
     listen(inner, &inner.bells.sealer, |quiet| {
         for collection in inner.all() {
-            let job = || collection.index().next_seal(quiet);
-            all_jobs(inner, queue, &collection, threads.as_ref(), job)?;
+            let next = |quiet| collection.index().next_seal(quiet);
+            all_jobs(inner, queue, &collection, threads.as_ref(), quiet, next)?;
         }
         Ok(())
     });
@@ -78,8 +82,8 @@ fn chores(
     quiet: bool,
 ) -> Result<(), Error> {
     for collection in inner.all() {
-        let job = || collection.index().next_rewrite(quiet);
-        all_jobs(inner, queue, &collection, threads, job)?;
+        let next = |quiet| collection.index().next_rewrite(quiet);
+        all_jobs(inner, queue, &collection, threads, quiet, next)?;
         match payload_index::cover(inner, queue, &collection) {
             Ok(()) | Err(Error::Closed) => {}
             Err(error) => {
@@ -100,17 +104,19 @@ fn chores(
     Ok(())
 }
 
-/// Does a collection's jobs until there is none.
+/// Does a collection's jobs until there is none. How long the first takes, nobody knows: then it may
+/// not be quiet any more.
 fn all_jobs(
     inner: &Inner,
     queue: &mpsc::WeakSender<Op>,
     collection: &Arc<Collection>,
     threads: Option<&ThreadPool>,
-    next: impl Fn() -> Option<Job<RowTag>>,
+    mut quiet: bool,
+    next: impl Fn(bool) -> Option<Job<RowTag>>,
 ) -> Result<(), Error> {
     while !collection.is_dropped()
         && !inner.stop.load(Ordering::Acquire)
-        && let Some(job) = next()
+        && let Some(job) = next(std::mem::take(&mut quiet))
     {
         within(threads, || seal(inner, queue, collection, job))?;
     }
@@ -128,7 +134,7 @@ fn seal(
     let rows = job.rows();
     let began = std::time::Instant::now();
     tracing::info!(collection = %record.name, rows, "sealing a segment");
-    let id = inner.store.next_segment()?;
+    let id = inner.new_segment()?;
     let Some(built) = job.build(id, &inner.stop, &|_| {}) else {
         return Ok(());
     };

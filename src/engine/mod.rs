@@ -105,6 +105,8 @@ struct Inner {
     /// Set when work in the background is to stop.
     stop: AtomicBool,
     bells: Bells,
+    /// The last number that a segment was given.
+    last_segment: Mutex<u64>,
 }
 
 /// Of the threads that work in the background.
@@ -144,6 +146,7 @@ impl Engine {
             gate: RwLock::new(()),
             stop: AtomicBool::new(false),
             bells: Bells::default(),
+            last_segment: Mutex::default(),
             limits: limits.clone(),
         };
         inner.load()?;
@@ -374,6 +377,13 @@ impl Inner {
             what: "collections",
             limit,
         })
+    }
+
+    /// A number for a segment, never given again: several are built at a time.
+    fn new_segment(&self) -> Result<u64, Error> {
+        let mut last = lock(&self.last_segment);
+        *last = self.store.next_segment()?.max(*last + 1);
+        Ok(*last)
     }
 
     /// Tells the background that there may be something to do.

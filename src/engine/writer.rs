@@ -257,7 +257,7 @@ fn create(
     batch.set_next_collection_number(record.number + 1);
     remember(&mut batch, request, &outcome)?;
     inner.store.commit(batch)?;
-    inner.add(Collection::new(record));
+    inner.add(Collection::new(record, &inner.store));
     Ok(outcome)
 }
 
@@ -350,6 +350,12 @@ fn install(inner: &Inner, collection: &Collection, built: Built<RowTag>) -> Resu
         batch.delete_vector(number, *dead);
     }
     if collection.is_dropped() {
+        // Its chunks may have come after all else was removed.
+        let mut batch = Batch::new();
+        batch.remove_segment(number, built.id());
+        if !built.is_empty() {
+            inner.store.commit(batch)?;
+        }
         return Ok(Outcome::Installed);
     }
     inner.store.commit(batch)?;

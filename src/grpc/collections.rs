@@ -3,7 +3,7 @@
 use super::convert::{self, missing};
 use super::pb::{self, collection_service_server::CollectionService};
 use super::{status, token};
-use crate::domain::{CollectionName, Invalid, Metric};
+use crate::domain::{CollectionName, Invalid, Metric, VectorStorage};
 use crate::engine::{CollectionRecord, Engine, NewCollection, PayloadIndex, Source};
 
 use std::sync::Arc;
@@ -19,6 +19,14 @@ fn metric(given: i32) -> Result<Metric, Status> {
         Ok(pb::Metric::Euclidean) => Ok(Metric::Euclidean),
         Ok(pb::Metric::Dot) => Ok(Metric::Dot),
         Err(_) => Err(unknown("collection.metric", given)),
+    }
+}
+
+fn storage(given: i32) -> Result<VectorStorage, Status> {
+    match pb::VectorStorage::try_from(given) {
+        Ok(pb::VectorStorage::Unspecified | pb::VectorStorage::Memory) => Ok(VectorStorage::Memory),
+        Ok(pb::VectorStorage::Disk) => Ok(VectorStorage::Disk),
+        Err(_) => Err(unknown("collection.vector_storage", given)),
     }
 }
 
@@ -79,6 +87,7 @@ fn new_collection(message: pb::Collection) -> Result<NewCollection, Status> {
         keep_images: !message.discard_images,
         views: message.views,
         recall: message.recall_target,
+        storage: storage(message.vector_storage)?,
     })
 }
 
@@ -105,6 +114,10 @@ fn to_message(record: CollectionRecord, indexes: Vec<PayloadIndex>) -> pb::Colle
         create_time: Some(convert::time(record.created_ms)),
         views: record.views.into(),
         recall_target: record.recall.get(),
+        vector_storage: match record.storage {
+            VectorStorage::Memory => pb::VectorStorage::Memory.into(),
+            VectorStorage::Disk => pb::VectorStorage::Disk.into(),
+        },
         payload_indexes: indexes.into_iter().map(index).collect(),
     }
 }

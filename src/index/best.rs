@@ -34,7 +34,7 @@ impl<'a, T> Best<'a, T> {
 
     /// A walk by `ef` candidates can end beyond this key: walks of other parts met more within.
     pub(super) fn beyond(&self, ef: usize) -> f32 {
-        let last = (ef + ef / 2).clamp(1, MOST_MET) - 1;
+        let last = ef.saturating_add(ef / 2).max(1) - 1;
         self.met.get(last).copied().unwrap_or(f32::INFINITY)
     }
 

@@ -239,7 +239,7 @@ mod tests {
                 } else {
                     2.0
                 };
-                let all = rows(dim, 40, |row, i| match i {
+                let all = rows(dim, 100, |row, i| match i {
                     3 => 0.25,
                     5 => far + number(row, i),
                     _ => number(row, i),
@@ -251,7 +251,7 @@ mod tests {
                     |_, i| if i == 5 { far - 0.5 } else { number(77, i) },
                 );
                 let coded = codes.query(query.row(0)).unwrap();
-                for row in 0..40 {
+                for row in 0..100 {
                     let exact = options.key(query.padded(0), all.padded(row));
                     let node = u32::try_from(row).unwrap();
                     #[expect(clippy::cast_precision_loss, reason = "a small number")]
@@ -263,9 +263,11 @@ mod tests {
                         (key - exact).abs() < most,
                         "{metric:?} {dim}: {key} {exact}"
                     );
-                    let mut from = [0.0; 3];
-                    coded.keys_from(row.min(37), &mut from);
-                    let same = from[row - row.min(37)];
+                    // More than are made at once.
+                    let first = row.min(7);
+                    let mut from = [0.0; 93];
+                    coded.keys_from(first, &mut from);
+                    let same = from[row - first];
                     assert_eq!(same.to_bits(), key.to_bits(), "{metric:?} {dim}: {row}");
                 }
             }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Segments are not merged beyond so many rows.
-const MAX_MERGED: usize = 1_000_000;
+pub(super) const MAX_MERGED: usize = 1_000_000;
 /// Segments of about one size that become one.
 const FAN_IN: usize = 4;
 /// One row in so many is dead: a segment is to be rewritten; in quiet times, one in the second.
@@ -45,27 +45,29 @@ pub(super) fn to_rewrite<T>(
     sealed: &[Arc<Part<T>>],
     seal_at: usize,
     quiet: bool,
+    most: usize,
 ) -> Option<Vec<Arc<Part<T>>>> {
     let mut sealed = sealed.to_vec();
     sealed.sort_by_key(|part| Reverse(part.live()));
     let rows = |parts: &[Arc<Part<T>>]| parts.iter().map(|p| p.live()).sum::<usize>();
     let one_in = if quiet { ROTTEN.1 } else { ROTTEN.0 };
     let is_rotten = |part: &Part<T>| part.dead() * one_in > part.len();
-    let is_worth_more = |at: usize| quiet && rows(&sealed[at + 1..]) * SMALL > sealed[at].live();
-    let first = (0..sealed.len()).find(|at| is_rotten(&sealed[*at]) || is_worth_more(*at));
-    if let Some(first) = first {
-        let mut along = sealed.split_off(first);
-        while along.len() > 1 && rows(&along) > MAX_MERGED {
-            along.pop();
+    for first in 0..sealed.len() {
+        let mut along = &sealed[first..];
+        while along.len() > 1 && rows(along) > most {
+            along = &along[..along.len() - 1];
         }
-        return Some(along);
+        let is_worth_it = quiet && rows(&along[1..]) * SMALL > along[0].live();
+        if is_rotten(&along[0]) || is_worth_it {
+            return Some(along.to_vec());
+        }
     }
     let tier = |part: &Arc<Part<T>>| (part.live() / seal_at.max(1)).max(1).ilog(FAN_IN);
     sealed
         .chunk_by(|a, b| tier(a) == tier(b))
         .find_map(|alike| {
             let alike = &alike[..alike.len().min(FAN_IN)];
-            (alike.len() == FAN_IN && rows(alike) <= MAX_MERGED).then(|| alike.to_vec())
+            (alike.len() == FAN_IN && rows(alike) <= most).then(|| alike.to_vec())
         })
 }
 
@@ -121,6 +123,7 @@ impl<T: Clone + Send + Sync> Job<T> {
         if part.len() >= options.graph_at {
             link(&options, &mut part, cancel, progress)?;
         }
+        part.file_rows(&options);
         Some(Built {
             id,
             part,
@@ -167,7 +170,13 @@ fn link<T: Clone + Send + Sync>(
             Some(graphs.graph)
         }
     };
-    let plan = Plan::learnt(options, part, &questions);
+    let mut plan = Plan::learnt(options, part, &questions);
+    if options.rows_in.is_some() {
+        plan = plan.of_one_kind();
+        if !plan.looks_at_lists() {
+            part.file(None);
+        }
+    }
     // A graph that is never walked is not kept.
     part.lead(graph.filter(|_| plan.walks()));
     part.follow(plan);
@@ -266,5 +275,54 @@ impl<T: Clone> Built<T> {
         }
         drop(self.busy);
         installed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Parts of so many rows, the first so many of them dead.
+    fn parts(sizes: &[(usize, usize)]) -> Vec<Arc<Part<()>>> {
+        let part = |(rows, dead): &(usize, usize)| {
+            let mut part = Part::with_capacity(1, *rows);
+            (0..*rows).for_each(|row| part.push(row as u64, &[1.0], (row >= *dead).then_some(())));
+            Arc::new(part)
+        };
+        sizes.iter().map(part).collect()
+    }
+
+    fn rewritten(sizes: &[(usize, usize)], quiet: bool) -> Option<Vec<usize>> {
+        let sources = to_rewrite(&parts(sizes), 10, quiet, 1_000)?;
+        Some(sources.iter().map(|part| part.len()).collect())
+    }
+
+    #[test]
+    fn what_is_rewritten_gains_by_it() {
+        assert_eq!(rewritten(&[(900, 0), (90, 0), (10, 2)], false), None);
+        assert_eq!(
+            rewritten(&[(900, 0), (90, 0), (10, 3)], false),
+            Some(vec![10])
+        );
+        let along = Some(vec![400, 90, 10]);
+        assert_eq!(rewritten(&[(10, 0), (400, 100), (90, 0)], false), along);
+        let alike = [(11, 0), (12, 0), (13, 0), (14, 0), (900, 0)];
+        assert_eq!(rewritten(&alike, false), Some(vec![14, 13, 12, 11]));
+        // In quiet times, less is reason enough.
+        assert_eq!(rewritten(&[(100, 5)], true), None);
+        assert_eq!(rewritten(&[(100, 6)], true), Some(vec![100]));
+        assert_eq!(rewritten(&[(800, 0), (100, 0)], true), None);
+        assert_eq!(rewritten(&[(800, 0), (101, 0)], true), Some(vec![800, 101]));
+        // Two that are too large together stay as they are; smaller ones do not wait for them.
+        assert_eq!(rewritten(&[(640, 0), (640, 0)], true), None);
+        let two = Some(vec![30, 20]);
+        assert_eq!(
+            rewritten(&[(990, 0), (640, 0), (30, 0), (20, 0)], true),
+            two
+        );
+        assert_eq!(
+            rewritten(&[(1_000, 300), (640, 0)], false),
+            Some(vec![1_000])
+        );
     }
 }

@@ -50,6 +50,7 @@ impl<T: Clone + Send + Sync + 'static> Index<T> {
             }
         }
         tail.tabulate(&facets);
+        tail.encode_fresh(&options);
         let tail = if tail.len() == 0 {
             vec![]
         } else {
@@ -100,6 +101,7 @@ fn segment<T: Clone>(
     }
     part.file(inverted);
     part.follow(plan);
+    part.file_rows(options);
     part.sealed = Some((id, graph));
     Ok(part)
 }

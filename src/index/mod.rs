@@ -1,7 +1,7 @@
-//! The vectors of a collection, searchable: sealed HNSW segments, and an exact tail.
+//! The vectors of a collection, searchable: sealed HNSW segments, and a tail that is scanned.
 //!
 //! ```text
-//! apply -> tail (small immutable parts, scanned exactly)
+//! apply -> tail (small immutable parts, scanned by codes)
 //!            | next_job, build (in the background: hnsw_rs, exported flat, mended)
 //!            v
 //!          sealed parts (a graph and lists each, and a plan) -- install swaps one atomic pointer
@@ -54,8 +54,6 @@ use std::cmp::Reverse;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Parts of the tail with so many rows have codes.
-const CODED_AT: usize = 256;
 /// Parts of the tail are merged to no more rows than these: a commit does not wait for long.
 const MERGED_TO: usize = 8_192;
 
@@ -188,7 +186,7 @@ impl<T: Clone + Send + Sync + 'static> Index<T> {
         if self.rewriting.load(Ordering::Acquire) {
             return None;
         }
-        let sources = job::to_rewrite(&parts.sealed, self.options.seal_at, quiet)?;
+        let sources = job::to_rewrite(&parts.sealed, self.options.seal_at, quiet, job::MAX_MERGED)?;
         let busy = job::Busy::new(&self.rewriting);
         Some(Job::new(self.options.clone(), sources, Vec::new(), busy))
     }
@@ -246,9 +244,7 @@ impl<T: Clone> Parts<T> {
         merged.reverse();
         let (mut part, dead) = Part::merged(options.dim, &merged);
         self.forgotten.extend(dead);
-        if part.len() >= CODED_AT {
-            part.encode(options);
-        }
+        part.encode_fresh(options);
         if part.len() > 0 {
             self.tail.push(Arc::new(part));
         }

@@ -2,6 +2,8 @@
 
 use crate::domain::Metric;
 use crate::simd;
+use std::path::Path;
+use std::sync::Arc;
 
 /// The largest number of links a node may keep a layer.
 pub(super) const MAX_M: usize = 128;
@@ -21,6 +23,9 @@ pub struct Options {
     pub seal_at: usize,
     /// Rows below which a scan beats a walk: a segment without a graph.
     pub graph_at: usize,
+    /// Where sealed rows lie in files; in memory if not given. Codes and links of one kind stay in
+    /// memory.
+    pub rows_in: Option<Arc<Path>>,
 }
 
 impl Options {
@@ -35,6 +40,7 @@ impl Options {
             ef_construction: 200,
             seal_at: 10_000,
             graph_at: 1_000,
+            rows_in: None,
         }
     }
 

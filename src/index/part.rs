@@ -16,6 +16,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// The death of a row that lives.
 const ALIVE: u64 = u64::MAX;
 
+/// Parts of the tail with so many rows have codes.
+const CODED_AT: usize = 256;
+
 /// Aligned rows in the order of their sequence numbers, with a graph once sealed.
 #[derive(Debug)]
 pub(super) struct Part<T> {
@@ -104,9 +107,26 @@ impl<T> Part<T> {
         self.codes = Codes::of(options.metric, &self.rows);
     }
 
+    /// Gives the rows of a tail codes, if they are many enough.
+    pub(super) fn encode_fresh(&mut self, options: &Options) {
+        if self.len() >= CODED_AT {
+            self.encode(options);
+        }
+    }
+
     /// Puts the rows in lists, if that was done.
     pub(super) fn file(&mut self, inverted: Option<Inverted>) {
         self.inverted = inverted;
+    }
+
+    /// Puts the rows into a file, if they are to be in one. Where that fails they stay in memory.
+    pub(super) fn file_rows(&mut self, options: &Options) {
+        let Some(dir) = &options.rows_in else { return };
+        match self.rows.filed(dir) {
+            Ok(rows) => self.rows = rows,
+            Err(error) => tracing::warn!(%error, dir = %dir.display(),
+                "the rows of a segment cannot be put into a file: they stay in memory"),
+        }
     }
 
     /// Gives a sealed part a graph.

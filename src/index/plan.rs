@@ -36,7 +36,18 @@ const EF: [usize; 26] = [
 /// Lists that are looked at, as parts of all.
 const PARTS_OF_LISTS: [usize; 11] = [60, 40, 26, 18, 12, 9, 7, 5, 4, 3, 2];
 /// Rows compared by their codes, and then exactly, as times the rows wanted.
-const AGAIN: [(usize, usize); 4] = [(8, 2), (12, 4), (40, 4), (120, 6)];
+const AGAIN: [(usize, usize); 10] = [
+    (8, 2),
+    (12, 4),
+    (20, 4),
+    (30, 4),
+    (40, 4),
+    (64, 5),
+    (90, 6),
+    (120, 6),
+    (250, 10),
+    (500, 16),
+];
 /// The shares of rows that filters let through when ways are tried: from the first on, each so many
 /// times the one before, as long as more rows than these are left. Fewer are compared one by one.
 const SHARES: (f32, f32, f32) = (0.5, 0.5, 2_000.0);
@@ -197,12 +208,34 @@ impl Plan {
         step.is_some_and(|step| step.way != Way::Scan)
     }
 
-    /// Whether any way worth going is a walk.
-    pub(super) fn walks(&self) -> bool {
+    /// Without the ways that take the memory of another kind than the one used by default.
+    pub(super) fn of_one_kind(mut self) -> Self {
+        let walks = matches!(self.way(Recall::default()), Way::Walk { .. });
+        let filtered = self.filtered.iter_mut().map(|(_, steps)| steps);
+        for steps in filtered.chain([&mut self.steps]) {
+            steps.0.retain(|step| match step.way {
+                Way::Scan => true,
+                Way::Walk { .. } => walks,
+                Way::Lists { .. } => !walks,
+            });
+        }
+        self
+    }
+
+    fn ways(&self) -> impl Iterator<Item = Way> {
         let filtered = self.filtered.iter().map(|(_, steps)| steps);
         let all = filtered.chain([&self.steps]).flat_map(|steps| &steps.0);
-        all.into_iter()
-            .any(|step| matches!(step.way, Way::Walk { .. }))
+        all.map(|step| step.way)
+    }
+
+    /// Whether any way worth going is a walk.
+    pub(super) fn walks(&self) -> bool {
+        self.ways().any(|way| matches!(way, Way::Walk { .. }))
+    }
+
+    /// Whether any way worth going looks at lists.
+    pub(super) fn looks_at_lists(&self) -> bool {
+        self.ways().any(|way| matches!(way, Way::Lists { .. }))
     }
 
     /// Tries the ways that a part has, by questions: rows that its graph does not lead to.
@@ -321,30 +354,43 @@ impl<'a, T: Sync> Trial<'a, T> {
         let_through && self.questions.binary_search(&row).is_err()
     }
 
-    /// Tries the ways of each ladder until one takes longer than `nanos`, or than another that finds
-    /// all: by few questions first, and then those worth it by all.
-    fn climb(&self, ladders: Vec<Vec<Way>>, mut nanos: u32) -> Vec<Step> {
-        let mut tried: Vec<Step> = Vec::new();
-        for ways in ladders {
-            for way in ways {
+    /// Tries the ways of each ladder until one takes longer than `most` nanoseconds, or far longer
+    /// than another that finds all: by few questions first, and then those worth it by all.
+    fn climb(&self, ladders: Vec<Vec<Way>>, most: u32) -> Vec<Step> {
+        let mut ladders: Vec<_> = ladders.into_iter().map(Vec::into_iter).collect();
+        let (mut tried, mut enough): (Vec<Step>, u32) = (Vec::new(), most);
+        for ladder in &mut ladders {
+            while let Some(way) = ladder.next() {
                 let step = self.ask(way, FEW_OF, 1);
                 tried.push(step);
                 if step.recall >= THOROUGH {
-                    // By all questions it may miss some.
-                    nanos = nanos.min(BY_ALL * step.nanos);
+                    enough = enough.min(step.nanos.saturating_mul(BY_ALL));
                 }
-                if step.nanos > nanos {
+                if step.nanos > most {
+                    *ladder = Vec::new().into_iter();
+                } else if step.nanos > enough {
                     break;
                 }
             }
         }
         tried.sort_by_key(|step| step.nanos);
+        let by_all = |way| self.ask(way, 1, ROUNDS);
         let mut steps: Vec<Step> = Vec::new();
         for step in tried.iter().filter(|step| !step.is_beaten(&tried)) {
-            let step = self.ask(step.way, 1, ROUNDS);
+            let step = by_all(step.way);
             steps.push(step);
             if step.recall >= THOROUGH {
-                break;
+                return steps;
+            }
+        }
+        // Some questions are harder than those few were.
+        for ladder in ladders {
+            for way in ladder {
+                let step = by_all(way);
+                steps.push(step);
+                if step.recall >= THOROUGH || step.nanos > most {
+                    break;
+                }
             }
         }
         steps

@@ -43,8 +43,9 @@ pub(super) struct Near {
     pub(super) rows: Vec<(f32, u32)>,
     /// Whether that is all there is.
     all: bool,
-    /// Whether most of what was near is dead: too little of what lives was seen.
-    buried: bool,
+    /// Whether too little was seen: most of what is near is dead, or as far by codes as what was not
+    /// looked at.
+    short: bool,
     /// Keys of rows that a walk met, for those of other parts.
     met: Vec<f32>,
 }
@@ -54,7 +55,7 @@ impl Near {
         Self {
             rows,
             all,
-            buried: false,
+            short: false,
             met: Vec::new(),
         }
     }
@@ -109,28 +110,28 @@ impl Wanted<'_> {
                     Some(coded) => (self.walked(graph, &coded, ef), true),
                     None => (self.walked(graph, &exact, ef), false),
                 };
+                let mut all = found.len() < ef && self.beyond == f32::INFINITY && !self.filtered;
+                let mut short = false;
+                if !self.all_count {
+                    let seen = found.len();
+                    found.retain(|(_, row)| (self.counts)(*row));
+                    // Half as many as there should be.
+                    short = 2 * found.len() * part.len() < seen * part.live();
+                }
                 let met = if self.alone {
                     Vec::new()
                 } else {
                     found.iter().map(|(key, _)| *key).collect()
                 };
-                let mut all = found.len() < ef && self.beyond == f32::INFINITY && !self.filtered;
-                let mut buried = false;
-                if !self.all_count {
-                    let seen = found.len();
-                    found.retain(|(_, row)| (self.counts)(*row));
-                    // Half as many as there should be.
-                    buried = 2 * found.len() * part.len() < seen * part.live();
-                }
                 if by_code {
                     all &= found.len() <= self.again;
                     found.truncate(self.again);
-                    found = compared_first(&exact, self.k, self.limit, found);
+                    found = compared_first(&exact, self.k, self.limit, found).0;
                 }
                 Some(Near {
                     rows: found,
                     all,
-                    buried,
+                    short: short && !self.filtered,
                     met,
                 })
             }
@@ -185,7 +186,10 @@ impl Wanted<'_> {
         let exact = self.exact(part);
         let again = self.again.max(MANY);
         if let Some(coded) = self.coded(part).filter(|_| rows.len() > again) {
-            return self.again(&exact, nearest_by(&coded, rows, again));
+            let near = self.again(&exact, nearest_by(&coded, rows, again));
+            // Of sealed rows it is known that codes are good enough.
+            let short = near.short && part.sealed.is_none();
+            return Near { short, ..near };
         }
         let rows = rows.iter().map(|row| (0.0, *row)).collect();
         Near::of(compared(&exact, rows), true)
@@ -201,10 +205,13 @@ impl Wanted<'_> {
     /// Nearest by codes, compared again as far as that may matter.
     fn again(&self, exact: &Exact<'_>, mut near: Vec<(f32, u32)>) -> Near {
         near.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
-        let found = near.len();
-        let rows = compared_first(exact, self.k, self.limit, near);
-        let all = rows.len() == found && found < self.again.max(MANY);
-        Near::of(rows, all)
+        let (found, most) = (near.len(), self.again.max(MANY));
+        let (rows, settled) = compared_first(exact, self.k, self.limit, near);
+        let all = rows.len() == found && found < most;
+        Near {
+            short: !settled && found >= most,
+            ..Near::of(rows, all)
+        }
     }
 }
 
@@ -275,14 +282,16 @@ fn compared(exact: &Exact<'_>, mut rows: Vec<(f32, u32)>) -> Vec<(f32, u32)> {
 }
 
 /// Of rows by keys of codes, nearest first, those that may be among the `k` nearest, and within a
-/// limit, if codes err on the others as on the first: with exact keys, nearest first.
+/// limit, if codes err on the others as on the first: with exact keys, nearest first. Also whether
+/// none of the rows left can be.
 fn compared_first(
     exact: &Exact<'_>,
     k: usize,
     limit: f32,
     mut rows: Vec<(f32, u32)>,
-) -> Vec<(f32, u32)> {
+) -> (Vec<(f32, u32)>, bool) {
     let prefetch = |rows: &[(f32, u32)]| rows.iter().for_each(|(_, row)| exact.prefetch(*row));
+    let farthest = rows.last().map_or(f32::INFINITY, |(by_code, _)| *by_code);
     let (mut near, mut errors) = (Vec::with_capacity(rows.len()), Vec::new());
     let some = if limit < f32::INFINITY {
         SOME
@@ -290,6 +299,7 @@ fn compared_first(
         k + k / 2 + 1
     };
     let (mut done, mut next) = (0, some.min(rows.len()));
+    let mut settled = true;
     prefetch(&rows[..next]);
     while done < next {
         let after = (next + SOME.max(k / 2)).min(rows.len());
@@ -304,16 +314,15 @@ fn compared_first(
         let last = near
             .get(k.saturating_sub(1))
             .map_or(limit, |n| n.0.min(limit));
-        let least = least(&errors);
-        if rows
-            .get(next)
-            .is_some_and(|(by_code, _)| by_code + least > last)
-        {
+        let by_code = rows.get(next).map_or(farthest, |(by_code, _)| *by_code);
+        settled = by_code + least(&errors) > last;
+        // One that is beyond shows that there are no more as near.
+        if settled && near.last().is_some_and(|(key, _)| *key > last) {
             break;
         }
         (done, next) = (next, after);
     }
-    near
+    (near, settled)
 }
 
 /// About the least that such errors are.
@@ -450,7 +459,12 @@ impl<'s, T> Search<'s, '_, T> {
             all_count,
             alone: self.view.parts.len() == 1,
             beyond: f32::INFINITY,
-            limit: options.key_of(best.limit()),
+            // Where a filter lets few through, how many are found tells whether enough was seen.
+            limit: if self.filtered() {
+                f32::INFINITY
+            } else {
+                options.key_of(best.limit())
+            },
         };
         let mut way = match self.course() {
             Course::Rows { exactly } => {
@@ -566,9 +580,19 @@ impl<'s, T> Search<'s, '_, T> {
     fn enough(&self, near: &Near, way: Way, bound: f32) -> Option<Vec<(f32, u64, &'s T)>> {
         let wanted = self.query.k;
         let distance = |key| self.view.options.distance(key);
-        let edge = near.rows.last().filter(|_| !near.all);
-        let edge = edge.map_or(f32::INFINITY, |(key, _)| distance(*key));
-        if near.buried && !near.all && !self.filtered() {
+        let edge = match near.rows.last() {
+            _ if near.all => f32::INFINITY,
+            Some((key, _)) => distance(*key),
+            None => f32::NEG_INFINITY,
+        };
+        // What lists show, or a walk among few that match, is not all that is as near.
+        let partial = self.filtered() && matches!(way, Way::Walk { .. });
+        let bound = if partial || matches!(way, Way::Lists { .. }) {
+            self.query.max_distance.unwrap_or(f32::INFINITY)
+        } else {
+            bound
+        };
+        if near.short && !near.all {
             return None;
         }
         let counted = self.counted(&near.rows, wanted, bound);
@@ -576,7 +600,7 @@ impl<'s, T> Search<'s, '_, T> {
             Some(_) => counted.last().is_some_and(|last| last.0 < edge),
             None if near.all && !matches!(way, Way::Walk { .. }) => true,
             // By inner product even what lies beyond the bound may lead to what does not.
-            None => edge > bound && !(self.filtered() && matches!(way, Way::Walk { .. })),
+            None => edge > bound && !partial,
         };
         enough.then_some(counted)
     }

@@ -394,6 +394,22 @@ mod tests {
             rows.dots(query, asked, &mut found);
             assert_eq!(found, expected);
         }
+        // All in a row, from each on.
+        for first in 0..4 {
+            let mut expected = vec![7; 4 - first];
+            let asked: Vec<u32> = (0..4).skip(first).collect();
+            rows.dots(query, &asked, &mut expected);
+            let from = rows.padded(first).as_ptr();
+            for kernels in available() {
+                let mut found = vec![9; 4 - first];
+                // SAFETY: `available` detected the features; the rows are there.
+                unsafe { (kernels.dots_from)(query, from, &mut found) };
+                assert_eq!(found, expected, "{} {first}", kernels.name);
+            }
+            let mut found = vec![9; 4 - first];
+            rows.dots_from(query, first, &mut found);
+            assert_eq!(found, expected);
+        }
     }
 
     #[test]

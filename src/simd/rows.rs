@@ -1,4 +1,11 @@
-//! Rows of numbers in one block of memory, each on a cache line of its own.
+//! Rows of numbers in one block, each on a cache line of its own: in memory, or in a file that the
+//! system reads as they are needed.
+
+use memmap2::Mmap;
+use std::io::{self, Write};
+use std::ops::Deref;
+use std::path::Path;
+use std::sync::Arc;
 
 /// Rows are padded with zeros to a multiple of so many numbers: one cache line.
 pub const LANES: usize = 16;
@@ -7,11 +14,34 @@ pub const LANES: usize = 16;
 #[repr(C, align(64))]
 struct Line([f32; LANES]);
 
+/// Where lines are.
+#[derive(Debug, Clone)]
+enum Lines {
+    Memory(Vec<Line>),
+    File(Arc<Mmap>),
+}
+
+impl Deref for Lines {
+    type Target = [Line];
+
+    #[inline]
+    fn deref(&self) -> &[Line] {
+        match self {
+            Self::Memory(lines) => lines,
+            // SAFETY: a mapping begins at a page, and holds what was written of whole lines, any
+            // bytes of which are floats. Nothing changes it: see [`AlignedRows::filed`].
+            Self::File(map) => unsafe {
+                std::slice::from_raw_parts(map.as_ptr().cast(), map.len() / size_of::<Line>())
+            },
+        }
+    }
+}
+
 /// 64-byte-aligned rows of equal dimension, padded with zeros, which change neither a dot
 /// product nor a squared distance.
 #[derive(Debug, Clone)]
 pub struct AlignedRows {
-    lines: Vec<Line>,
+    lines: Lines,
     lines_per_row: usize,
     dim: usize,
 }
@@ -22,7 +52,7 @@ impl AlignedRows {
     pub fn with_capacity(dim: usize, capacity: usize) -> Self {
         let lines_per_row = dim.div_ceil(LANES).max(1);
         Self {
-            lines: super::roomy(lines_per_row * capacity),
+            lines: Lines::Memory(super::roomy(lines_per_row * capacity)),
             lines_per_row,
             dim,
         }
@@ -36,15 +66,45 @@ impl AlignedRows {
         rows
     }
 
+    /// The same rows in a file of their own, which has no name in `dir` and ends with them. It takes
+    /// the place of memory, not of anything stored: it is not synced.
+    ///
+    /// # Errors
+    /// The file cannot be made or written.
+    pub fn filed(&self, dir: &Path) -> io::Result<Self> {
+        if self.is_empty() {
+            return Ok(self.clone());
+        }
+        let mut file = tempfile::tempfile_in(dir)?;
+        // SAFETY: lines are floats without gaps between them.
+        let bytes = unsafe {
+            std::slice::from_raw_parts(self.lines.as_ptr().cast(), size_of_val(&*self.lines))
+        };
+        file.write_all(bytes)?;
+        // SAFETY: nobody else can open a file without a name, so that nothing changes it, and its
+        // length stays.
+        let map = unsafe { Mmap::map(&file)? };
+        Ok(Self {
+            lines: Lines::File(Arc::new(map)),
+            ..*self
+        })
+    }
+
     /// Appends a row; numbers beyond the dimension are left out, missing ones are 0.
     pub fn push(&mut self, row: &[f32]) {
         let row = &row[..row.len().min(self.dim)];
+        if let Lines::File(_) = self.lines {
+            self.lines = Lines::Memory(self.lines.to_vec());
+        }
+        let Lines::Memory(lines) = &mut self.lines else {
+            return;
+        };
         let mut chunks = row.chunks(LANES);
         for _ in 0..self.lines_per_row {
             let mut line = Line([0.0; LANES]);
             let chunk = chunks.next().unwrap_or_default();
             line.0[..chunk.len()].copy_from_slice(chunk);
-            self.lines.push(line);
+            lines.push(line);
         }
     }
 
@@ -89,10 +149,13 @@ impl AlignedRows {
         &self.padded(row)[..self.dim]
     }
 
-    /// Memory held, in bytes.
+    /// Memory held, in bytes: none by rows in a file.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.lines.len() * size_of::<Line>()
+        match &self.lines {
+            Lines::Memory(lines) => size_of_val(&**lines),
+            Lines::File(_) => 0,
+        }
     }
 }
 
@@ -110,5 +173,21 @@ mod tests {
         assert_eq!(rows.row(1), [2.0; 17]);
         assert_eq!(rows.padded(1)[17..], [0.0; 15]);
         assert_eq!(rows.padded(1).as_ptr().align_offset(64), 0);
+    }
+
+    #[test]
+    fn rows_in_a_file_are_the_same_and_no_memory() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut rows = AlignedRows::with_capacity(17, 3);
+        assert!(rows.filed(dir.path()).unwrap().is_empty());
+        (0..300_u16).for_each(|n| rows.push(&[f32::from(n); 17]));
+        let mut filed = rows.filed(dir.path()).unwrap();
+        assert_eq!((filed.len(), filed.bytes()), (300, 0));
+        assert!((0..300).all(|row| filed.padded(row) == rows.padded(row)));
+        assert_eq!(filed.padded(1).as_ptr().align_offset(64), 0);
+        assert_eq!(dir.path().read_dir().unwrap().count(), 0, "without a name");
+        filed.push(&[0.5; 17]);
+        assert_eq!((filed.row(299)[3], filed.row(300)[16]), (299.0, 0.5));
+        assert!(rows.filed(&dir.path().join("missing")).is_err());
     }
 }

@@ -25,6 +25,10 @@ pub(crate) struct Dir {
 }
 
 impl Dir {
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Takes a directory, making it where there is none, and readies it for sled.
     pub(crate) fn take(path: &Path) -> Result<Self, Error> {
         make(path)?;

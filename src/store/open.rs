@@ -51,6 +51,12 @@ impl Store {
         Self::open_with(dir, options, migrations::ALL, None)
     }
 
+    /// Where it lies.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
     /// [`Store::open`] with other migrations, and a barrier that may fail.
     pub(super) fn open_with(
         dir: &Path,

@@ -1,6 +1,8 @@
 //! What the store keeps, as its callers see it.
 
-use crate::domain::{CollectionName, ItemId, Label, Metric, Payload, Recall, ViewNumber};
+use crate::domain::{
+    CollectionName, ItemId, Label, Metric, Payload, Recall, VectorStorage, ViewNumber,
+};
 use serde::{Deserialize, Serialize};
 
 /// A collection and how its index is built.
@@ -30,6 +32,9 @@ pub struct CollectionRecord {
     /// The recall of searches that ask for none.
     #[serde(default)]
     pub recall: Recall,
+    /// Where vectors lie while it is served.
+    #[serde(default)]
+    pub storage: VectorStorage,
     /// Milliseconds since 1970.
     pub created_ms: u64,
 }
@@ -104,15 +109,17 @@ mod tests {
     use crate::store::codec;
 
     #[test]
-    fn a_collection_from_before_there_were_views_and_recall_has_the_defaults() {
+    fn a_collection_from_before_there_were_views_recall_and_storage_has_the_defaults() {
         let written = br#"{"number":3,"name":"faces","description":"","metric":"cosine","dim":64,
             "model":"m-1","m":16,"ef_construction":200,"keep_images":true,"created_ms":7}"#;
         let read = codec::read_collection(written).unwrap();
         assert_eq!((read.number, read.views), (3, ViewNumber::ONE));
         assert_eq!(read.recall, Recall::default());
+        assert_eq!(read.storage, VectorStorage::Memory);
         let four = CollectionRecord {
             views: ViewNumber::new("views", 4).unwrap(),
             recall: Recall::new("recall_target", 0.9).unwrap(),
+            storage: VectorStorage::Disk,
             ..read
         };
         assert_eq!(codec::read_collection(&codec::collection(&four)), Ok(four));

@@ -33,12 +33,17 @@ async fn a_collection_is_created_with_its_defaults_and_kept() {
         dimension: 4096,
         metric: pb::Metric::Dot.into(),
         description: "largest".into(),
+        vector_storage: pb::VectorStorage::Disk.into(),
         ..named("vectors")
     };
     let vectors = service.create(vectors).await.unwrap();
     assert_eq!(
         (vectors.source(), vectors.model_version.as_str()),
         (pb::Source::Vector, "")
+    );
+    assert_eq!(
+        (made.vector_storage(), vectors.vector_storage()),
+        (pb::VectorStorage::Memory, pb::VectorStorage::Disk)
     );
 
     service.restart().await;
@@ -124,6 +129,13 @@ async fn bad_collections_are_refused_with_the_field() {
                 ..named("a")
             },
             "ef_construction",
+        ),
+        (
+            pb::Collection {
+                vector_storage: 9,
+                ..named("a")
+            },
+            "collection.vector_storage",
         ),
         (
             pb::Collection {

@@ -6,6 +6,8 @@
     reason = "a test may panic"
 )]
 
+mod segments;
+
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
