@@ -36,18 +36,18 @@ const EF: [usize; 26] = [
 /// Lists that are looked at, as parts of all.
 const PARTS_OF_LISTS: [usize; 11] = [60, 40, 26, 18, 12, 9, 7, 5, 4, 3, 2];
 /// Rows compared by their codes, and then exactly, as times the rows wanted.
-const AGAIN: [(usize, usize); 10] = [
+const AGAIN: [(usize, usize); 8] = [
     (8, 2),
     (12, 4),
-    (20, 4),
-    (30, 4),
+    (24, 4),
     (40, 4),
     (64, 5),
-    (90, 6),
     (120, 6),
     (250, 10),
     (500, 16),
 ];
+/// Where so many are compared, lists are looked at from this part of them on: few do not hold them.
+const MANY_OF: (usize, usize) = (250, 9);
 /// The shares of rows that filters let through when ways are tried: from the first on, each so many
 /// times the one before, as long as more rows than these are left. Fewer are compared one by one.
 const SHARES: (f32, f32, f32) = (0.5, 0.5, 2_000.0);
@@ -292,7 +292,13 @@ fn ladders<T>(part: &Part<T>) -> Vec<Vec<Way>> {
         probes.push(lists);
         probes.dedup();
         for (rough, again) in AGAIN {
-            let ways = probes.iter().map(|probes| Way::Lists {
+            let least = if rough >= MANY_OF.0 {
+                lists / MANY_OF.1
+            } else {
+                0
+            };
+            let enough = probes.iter().filter(|probes| **probes >= least);
+            let ways = enough.map(|probes| Way::Lists {
                 probes: *probes,
                 rough,
                 again,
