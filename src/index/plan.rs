@@ -2,9 +2,9 @@
 //! questions whose answers an exact scan knows.
 
 use super::Options;
+use super::found::{COMPARED_AGAIN, Wanted};
 use super::part::Part;
 use super::sample::{For, is_among, sample};
-use super::search::{COMPARED_AGAIN, Wanted};
 use super::stopwatch::Stopwatch;
 use super::walk::{Exact, Keys};
 use crate::domain::Recall;

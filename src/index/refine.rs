@@ -8,9 +8,9 @@
 use super::Options;
 use super::build::Apart;
 use super::codes::Codes;
+use super::compared::rekey;
 use super::graph::{Graph, NONE, unlinked};
 use super::inverted::Inverted;
-use super::search::rekey;
 use super::walk::{self, Exact};
 use crate::simd::AlignedRows;
 use hnsw_rs::prelude::Distance;
