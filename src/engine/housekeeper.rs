@@ -37,13 +37,15 @@ fn within<R: Send>(threads: Option<&ThreadPool>, work: impl FnOnce() -> R + Send
 
 /// Works when the bell rings, until the engine closes. Work is told whether nothing was heard for a
 /// whole period.
-fn listen(inner: &Inner, bell: &Bell, mut work: impl FnMut(bool) -> Result<(), Error>) {
+fn listen(inner: &Inner, bell: &Bell, mut work: impl FnMut(&mut bool) -> Result<(), Error>) {
     let mut quiet = false;
     while !inner.stop.load(Ordering::Acquire) {
         // What could not be written would only be done again, and again.
+        let mut failed = false;
         if inner.store.failed().is_none()
-            && let Err(error) = work(quiet)
+            && let Err(error) = work(&mut quiet)
         {
+            failed = true;
             tracing::error!(%error, "housekeeping failed; it is tried again in a minute");
             // What it rang meanwhile would only make it try at once.
             bell.wait(Duration::ZERO);
@@ -51,7 +53,7 @@ fn listen(inner: &Inner, bell: &Bell, mut work: impl FnMut(bool) -> Result<(), E
                 return;
             }
         }
-        quiet = !bell.wait(PERIOD);
+        quiet = !bell.wait(PERIOD) && !failed;
     }
 }
 
@@ -79,7 +81,7 @@ fn chores(
     inner: &Inner,
     queue: &mpsc::WeakSender<Op>,
     threads: Option<&ThreadPool>,
-    quiet: bool,
+    quiet: &mut bool,
 ) -> Result<(), Error> {
     for collection in inner.all() {
         let next = |quiet| collection.index().next_rewrite(quiet);
@@ -104,20 +106,21 @@ fn chores(
     Ok(())
 }
 
-/// Does a collection's jobs until there is none. How long the first takes, nobody knows: then it may
-/// not be quiet any more.
+/// Does a collection's jobs until there is none. How long one takes, nobody knows: after it, it may not
+/// be quiet any more.
 fn all_jobs(
     inner: &Inner,
     queue: &mpsc::WeakSender<Op>,
     collection: &Arc<Collection>,
     threads: Option<&ThreadPool>,
-    mut quiet: bool,
+    quiet: &mut bool,
     next: impl Fn(bool) -> Option<Job<RowTag>>,
 ) -> Result<(), Error> {
     while !collection.is_dropped()
         && !inner.stop.load(Ordering::Acquire)
-        && let Some(job) = next(std::mem::take(&mut quiet))
+        && let Some(job) = next(*quiet)
     {
+        *quiet = false;
         within(threads, || seal(inner, queue, collection, job))?;
     }
     Ok(())

@@ -171,11 +171,14 @@ fn link<T: Clone + Send + Sync>(
         }
     };
     let mut plan = Plan::learnt(options, part, &questions);
-    if options.rows_in.is_some() {
-        plan = plan.of_one_kind();
-        if !plan.looks_at_lists() {
+    if options.rows_in.is_some() && part.inverted().is_some() {
+        // What is left has to reach every recall by itself.
+        if plan.prefers_walks() {
             part.file(None);
+        } else {
+            part.lead(None);
         }
+        plan = Plan::learnt(options, part, &questions);
     }
     // A graph that is never walked is not kept.
     part.lead(graph.filter(|_| plan.walks()));

@@ -208,34 +208,21 @@ impl Plan {
         step.is_some_and(|step| step.way != Way::Scan)
     }
 
-    /// Without the ways that take the memory of another kind than the one used by default.
-    pub(super) fn of_one_kind(mut self) -> Self {
-        let walks = matches!(self.way(Recall::default()), Way::Walk { .. });
-        let filtered = self.filtered.iter_mut().map(|(_, steps)| steps);
-        for steps in filtered.chain([&mut self.steps]) {
-            steps.0.retain(|step| match step.way {
-                Way::Scan => true,
-                Way::Walk { .. } => walks,
-                Way::Lists { .. } => !walks,
-            });
-        }
-        self
-    }
-
-    fn ways(&self) -> impl Iterator<Item = Way> {
-        let filtered = self.filtered.iter().map(|(_, steps)| steps);
-        let all = filtered.chain([&self.steps]).flat_map(|steps| &steps.0);
-        all.map(|step| step.way)
+    /// Whether a walk is the way to the default recall, or else what comes nearest to it.
+    pub(super) fn prefers_walks(&self) -> bool {
+        let mut others = self.steps.0.iter().filter(|step| step.way != Way::Scan);
+        let way = match self.way(Recall::default()) {
+            Way::Scan => others.next_back().map(|step| step.way),
+            way => Some(way),
+        };
+        matches!(way, Some(Way::Walk { .. }))
     }
 
     /// Whether any way worth going is a walk.
     pub(super) fn walks(&self) -> bool {
-        self.ways().any(|way| matches!(way, Way::Walk { .. }))
-    }
-
-    /// Whether any way worth going looks at lists.
-    pub(super) fn looks_at_lists(&self) -> bool {
-        self.ways().any(|way| matches!(way, Way::Lists { .. }))
+        let filtered = self.filtered.iter().map(|(_, steps)| steps);
+        let mut all = filtered.chain([&self.steps]).flat_map(|steps| &steps.0);
+        all.any(|step| matches!(step.way, Way::Walk { .. }))
     }
 
     /// Tries the ways that a part has, by questions: rows that its graph does not lead to.
@@ -392,10 +379,17 @@ impl<'a, T: Sync> Trial<'a, T> {
         // Some questions are harder than those few were.
         for ladder in ladders {
             for way in ladder {
+                let step = self.ask(way, FEW_OF, 1);
+                if step.nanos > most {
+                    break;
+                }
+                if step.is_beaten(&steps) {
+                    continue;
+                }
                 let step = by_all(way);
                 steps.push(step);
-                if step.recall >= THOROUGH || step.nanos > most {
-                    break;
+                if step.recall >= THOROUGH {
+                    return steps;
                 }
             }
         }

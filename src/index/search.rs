@@ -264,7 +264,7 @@ impl<'s, T> Search<'s, '_, T> {
 
     /// The rows found that count, if they are as many as wanted, and the search cannot have missed
     /// one just as far as the last.
-    fn enough(&self, near: &Near, way: Way, bound: f32) -> Option<Vec<(f32, u64, &'s T)>> {
+    fn enough(&self, near: &Near, way: Way, limit: f32) -> Option<Vec<(f32, u64, &'s T)>> {
         let wanted = self.query.k;
         let distance = |key| self.view.options.distance(key);
         let edge = match near.rows.last() {
@@ -277,14 +277,18 @@ impl<'s, T> Search<'s, '_, T> {
         let bound = if partial || matches!(way, Way::Lists { .. }) {
             self.query.max_distance.unwrap_or(f32::INFINITY)
         } else {
-            bound
+            limit
         };
         if near.short && !near.all {
             return None;
         }
         let counted = self.counted(&near.rows, wanted, bound);
         let enough = match counted.get(wanted.saturating_sub(1)) {
-            Some(_) => counted.last().is_some_and(|last| last.0 < edge),
+            // Equals that nobody wants are not looked for.
+            Some(_) => {
+                let last = counted.last();
+                last.is_some_and(|last| last.0 < edge || last.0 > limit)
+            }
             None if near.all && !matches!(way, Way::Walk { .. }) => true,
             // By inner product even what lies beyond the bound may lead to what does not.
             None => edge > bound && !partial,
