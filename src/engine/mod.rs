@@ -92,7 +92,7 @@ pub struct Options {
     pub limits: Limits,
 }
 
-/// What readers, the writer and the housekeeper share.
+/// What readers, the writer and the background share.
 struct Inner {
     store: Store,
     models: Models,

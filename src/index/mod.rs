@@ -41,6 +41,7 @@ mod search;
 mod snapshot;
 mod stopwatch;
 mod tabulate;
+mod trial;
 mod walk;
 
 pub use job::{Built, Installed, Job};
