@@ -44,6 +44,16 @@ impl Apart {
     }
 }
 
+impl Apart {
+    /// As [`Apart::eval`], for four rows at once.
+    pub(super) fn eval4(&self, a: &[f32], four: [&[f32]; 4]) -> [f32; 4] {
+        match self.top {
+            Some(top) => simd::dot4(a, four).map(|dot| (top - dot).max(0.0)),
+            None => simd::squared_l2_4(a, four),
+        }
+    }
+}
+
 impl Distance<f32> for Apart {
     fn eval(&self, a: &[f32], b: &[f32]) -> f32 {
         match self.top {
@@ -196,18 +206,24 @@ fn mend(graph: &mut Graph, options: &Options, rows: &AlignedRows, left_out: impl
         if reached[lost as usize] || left_out(lost) {
             continue;
         }
-        let query = rows.padded(lost as usize);
-        let exact = Exact {
-            options,
-            rows,
-            query,
-        };
-        // From the entry on, as reached nodes are: the layers above may lead to one that is not.
-        // Everything found was reached, and so are those they lead to.
-        let near = walk::around(graph, &exact, graph.entry, MEND_EF);
-        let free = near.iter().find(|(_, node)| graph.link(*node, lost));
+        // Those it leads to are near it. Equals by the thousand lead to the same few: no walk among
+        // them finds more.
+        let own = graph.links(lost).filter(|node| reached[*node as usize]);
+        let mut near: Vec<u32> = own.collect();
+        if near.is_empty() {
+            let exact = Exact {
+                options,
+                rows,
+                query: rows.padded(lost as usize),
+            };
+            // From the entry on, as reached nodes are: the layers above may lead to one that is not.
+            // Everything found was reached, and so are those they lead to.
+            let found = walk::around(graph, &exact, graph.entry, MEND_EF);
+            near.extend(found.into_iter().map(|(_, node)| node));
+        }
+        let free = near.iter().find(|node| graph.link(**node, lost));
         if free.is_none() {
-            let host = near.first().map_or(graph.entry, |(_, node)| *node);
+            let host = near.first().copied().unwrap_or(graph.entry);
             // The host's last link goes by way of the lost node from now on.
             let last = graph.stride - 1;
             let moved = std::mem::replace(&mut graph.slots_mut(host)[last], lost);

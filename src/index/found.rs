@@ -146,7 +146,8 @@ impl Wanted<'_> {
         probes: usize,
         (most, again): (usize, usize),
     ) -> Near {
-        let mut rough = lists.nearest(self.query, probes, most, self.counts, self.share);
+        let counts = (!self.all_count).then_some(self.counts);
+        let mut rough = lists.nearest(self.query, probes, most, counts, self.share);
         let mut all = probes >= lists.lists() && rough.len() < most;
         if let Some(coded) = coded {
             rekey(&coded, &mut rough);

@@ -1,13 +1,10 @@
 //! Work in the background: from parts to a segment, and the segment into their place.
 
-use super::build::Build;
 use super::columns::Columns;
-use super::inverted::Inverted;
 use super::part::Part;
-use super::plan::Plan;
-use super::{Options, Parts, build, codec, plan};
+use super::seal::seal;
+use super::{Options, Parts, codec};
 use std::cmp::Reverse;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -121,7 +118,7 @@ impl<T: Clone + Send + Sync> Job<T> {
         dropped.extend(dead);
         part.sealed = Some((id, None));
         if part.len() >= options.graph_at {
-            link(&options, &mut part, cancel, progress)?;
+            seal(&options, &mut part, cancel, progress)?;
         }
         part.file_rows(&options);
         Some(Built {
@@ -134,56 +131,6 @@ impl<T: Clone + Send + Sync> Job<T> {
             busy,
         })
     }
-}
-
-/// Gives a sealed part what it is searched by; `None` if cancelled.
-fn link<T: Clone + Send + Sync>(
-    options: &Options,
-    part: &mut Part<T>,
-    cancel: &AtomicBool,
-    progress: &(dyn Fn(usize) + Sync),
-) -> Option<()> {
-    part.encode(options);
-    part.file(Inverted::of(options.metric, &part.rows, cancel));
-    let layers = part
-        .inverted()
-        .map(|lists| build::layers(part.len(), lists));
-    let questions = plan::questions(part.len(), layers.as_deref().unwrap_or_default());
-    let build = Build {
-        options,
-        rows: &part.rows,
-        codes: part.codes(),
-        lists: part.inverted(),
-        layers: layers.as_deref(),
-        left_out: &questions,
-    };
-    // A panic in the library costs the graph, not the rows: they are searched without.
-    let built = catch_unwind(AssertUnwindSafe(|| build.run(cancel, progress)));
-    let graph = match built {
-        Err(_) => {
-            tracing::error!("building a graph failed: a segment is searched without");
-            None
-        }
-        Ok(graphs) => {
-            let graphs = graphs?;
-            part.lead(Some(graphs.trial));
-            Some(graphs.graph)
-        }
-    };
-    let mut plan = Plan::learnt(options, part, &questions);
-    if options.rows_in.is_some() && part.inverted().is_some() {
-        // What is left has to reach every recall by itself.
-        if plan.prefers_walks() {
-            part.file(None);
-        } else {
-            part.lead(None);
-        }
-        plan = Plan::learnt(options, part, &questions);
-    }
-    // A graph that is never walked is not kept.
-    part.lead(graph.filter(|_| plan.walks()));
-    part.follow(plan);
-    (!cancel.load(Ordering::Relaxed)).then_some(())
 }
 
 /// A segment that is not part of the index yet.

@@ -37,6 +37,7 @@ mod part;
 mod plan;
 mod refine;
 mod sample;
+mod seal;
 mod search;
 mod snapshot;
 mod stopwatch;

@@ -38,6 +38,23 @@ impl Nearest {
         }
     }
 
+    /// So many of more, nearer than the farthest of these: those are among them already. `None` if
+    /// they are not as many as wanted.
+    pub(in crate::index) fn among(mut self, most: usize) -> Option<Self> {
+        self.cut();
+        let last = self.all.iter().max().copied();
+        let last = last.filter(|_| self.all.len() == self.most)?;
+        let mut nearest = Self::new(most);
+        nearest.limit = key_of(last);
+        nearest.all.append(&mut self.all);
+        Some(nearest)
+    }
+
+    /// How many were gathered.
+    pub(in crate::index) fn len(&self) -> usize {
+        self.all.len()
+    }
+
     /// Keeps the nearest, the farthest of them last.
     fn cut(&mut self) {
         if self.all.len() > self.most {

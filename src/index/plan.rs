@@ -12,21 +12,22 @@ const QUESTIONS: (usize, usize, usize) = (50, 100, 400);
 /// A way is clearly better that finds as much in a time so many times shorter.
 const CLEARLY: f32 = 1.5;
 /// Of them, so many at most are asked with filters.
-const WITH_FILTERS: usize = 200;
+const WITH_FILTERS: usize = 128;
 /// Candidates that walks keep.
-const EF: [usize; 26] = [
-    12, 14, 16, 18, 20, 22, 25, 28, 32, 36, 40, 45, 50, 56, 64, 72, 80, 90, 100, 113, 128, 160,
-    220, 270, 320, 500,
+const EF: [usize; 28] = [
+    12, 14, 16, 18, 20, 22, 25, 28, 30, 32, 34, 36, 40, 45, 50, 56, 64, 72, 80, 90, 100, 113, 128,
+    160, 220, 270, 320, 500,
 ];
 /// Lists that are looked at, as parts of all.
 const PARTS_OF_LISTS: [usize; 11] = [60, 40, 26, 18, 12, 9, 7, 5, 4, 3, 2];
 /// Rows compared by their codes, and then exactly, as times the rows wanted.
-const AGAIN: [(usize, usize); 8] = [
+const AGAIN: [(usize, usize); 9] = [
     (8, 2),
     (12, 4),
     (24, 4),
     (40, 4),
     (64, 5),
+    (90, 6),
     (120, 6),
     (250, 10),
     (500, 16),
@@ -43,6 +44,8 @@ const ALIKE: f64 = 1.1;
 const AGAIN_WITH_FILTERS: [(usize, usize); 2] = [(40, 4), (120, 6)];
 /// Nobody can ask for less: `domain::Recall`.
 const USEFUL: f32 = 0.5;
+/// By few questions, a way that finds so much may turn out to be of use.
+const PROMISING: f32 = 0.45;
 /// Recall is learnt from questions, and theirs is not that of others: so much of what a target
 /// allows to be missing is kept in reserve: more with filters, which are never like those tried.
 const RESERVE: f32 = 0.1;
@@ -106,6 +109,11 @@ impl Step {
     pub(super) fn is_beaten(&self, others: &[Self]) -> bool {
         let mut others = others.iter().filter(|_| self.recall < THOROUGH);
         others.any(|o| o.recall >= self.recall && CLEARLY * (o.nanos as f32) < self.nanos as f32)
+    }
+
+    /// Whether anybody may want it, for all that few questions tell.
+    pub(super) fn is_promising(&self) -> bool {
+        self.recall >= PROMISING
     }
 
     /// A walk takes the longer, the fewer rows count.
@@ -209,7 +217,7 @@ impl Plan {
     /// Tries the ways that a part has, by questions: rows that its graph does not lead to.
     pub(super) fn learnt<T: Sync>(options: &Options, part: &Part<T>, questions: &[u32]) -> Self {
         let trial = Trial::new(options, part, questions, 1.0);
-        let scan = trial.ask(Way::Scan, 1, 1);
+        let scan = trial.ask(Way::Scan, 1);
         let mut steps = trial.climb(ladders(part), scan.nanos);
         steps.push(scan);
         let mut plan = Self {

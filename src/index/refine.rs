@@ -12,7 +12,7 @@ use super::compared::rekey;
 use super::graph::{Graph, NONE, unlinked};
 use super::inverted::Inverted;
 use super::walk::{self, Exact};
-use crate::simd::AlignedRows;
+use crate::simd::{self, AlignedRows};
 use hnsw_rs::prelude::Distance;
 use rayon::prelude::*;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// Neighbours are looked for in one of so many lists, the nearest.
 const PART_OF_LISTS: usize = 20;
 /// Candidates that a node looks at.
-const LOOKED_AT: usize = 150;
+const LOOKED_AT: usize = 140;
 /// Two neighbours lead the same way where one is nearer to the other, by this factor, than to
 /// the node.
 const RELAXED: f32 = 1.2;
@@ -91,9 +91,39 @@ impl Refine<'_> {
         }
     }
 
-    fn distance(&self, a: u32, b: u32) -> f32 {
-        let row = |node: u32| self.rows.padded(node as usize);
-        self.apart.eval(row(a), row(b))
+    fn row(&self, node: u32) -> &[f32] {
+        self.rows.padded(node as usize)
+    }
+
+    /// How far some nodes are from one.
+    fn measured(&self, node: u32, others: &mut [Near]) {
+        let row = self.row(node);
+        let mut fours = others.chunks_mut(4).peekable();
+        while let Some(four) = fours.next() {
+            for (_, next) in fours.peek().into_iter().flat_map(|next| next.iter()) {
+                simd::prefetch(self.row(*next));
+            }
+            if let [a, b, c, d] = four {
+                let rows = [&*a, &*b, &*c, &*d].map(|(_, other)| self.row(*other));
+                [a.0, b.0, c.0, d.0] = self.apart.eval4(row, rows);
+            } else {
+                let each = four.iter_mut();
+                each.for_each(|(key, other)| *key = self.apart.eval(row, self.row(*other)));
+            }
+        }
+    }
+
+    /// Whether a node is nearer to one of some others than so.
+    fn is_within(&self, distance: f32, node: u32, others: &[Near]) -> bool {
+        let row = self.row(node);
+        let (fours, rest) = others.as_chunks::<4>();
+        let near = |apart: f32| apart < distance;
+        let of_four = |four: &[Near; 4]| {
+            let rows = four.map(|(_, other)| self.row(other));
+            self.apart.eval4(row, rows).into_iter().any(near)
+        };
+        let of_one = |(_, other): &Near| near(self.apart.eval(row, self.row(*other)));
+        fours.iter().any(of_four) || rest.iter().any(of_one)
     }
 
     /// What is around a node, without itself, nearest first.
@@ -117,7 +147,8 @@ impl Refine<'_> {
         let nodes = nodes
             .chain(graph.links(node))
             .filter(|other| *other != node);
-        let mut near: Vec<Near> = nodes.map(|to| (self.distance(node, to), to)).collect();
+        let mut near: Vec<Near> = nodes.map(|to| (0.0, to)).collect();
+        self.measured(node, &mut near);
         sort(&mut near);
         near
     }
@@ -126,7 +157,8 @@ impl Refine<'_> {
     fn listed(&self, lists: &Inverted, node: u32) -> Vec<Near> {
         let row = self.rows.padded(node as usize);
         let probes = lists.lists().div_ceil(PART_OF_LISTS);
-        let mut rough = lists.nearest(row, probes, 2 * LOOKED_AT, |other| other != node, 1.0);
+        let mut rough = lists.nearest(row, probes, 2 * LOOKED_AT, None, 1.0);
+        rough.retain(|(_, other)| *other != node);
         let codes = self
             .codes
             .and_then(|codes| codes.query(&row[..self.rows.dim()]));
@@ -137,9 +169,7 @@ impl Refine<'_> {
             rough.select_nth_unstable_by(LOOKED_AT, |a, b| a.0.total_cmp(&b.0));
             rough.truncate(LOOKED_AT);
         }
-        for (key, other) in &mut rough {
-            *key = self.distance(node, *other);
-        }
+        self.measured(node, &mut rough);
         sort(&mut rough);
         rough
     }
@@ -151,8 +181,7 @@ impl Refine<'_> {
             if chosen.len() == most {
                 break;
             }
-            let same_way = |(_, other): &Near| RELAXED * self.distance(node, *other) < distance;
-            if chosen.iter().any(same_way) {
+            if self.is_within(distance / RELAXED, node, &chosen) {
                 left.push((distance, node));
             } else {
                 chosen.push((distance, node));

@@ -17,6 +17,8 @@ const MORE: usize = 8;
 /// Where a walk found too little (what is near is dead, and the rest about as far), of what lists
 /// hold so many times `k` are compared by codes, and then exactly.
 const BURIED: (usize, usize) = (64, 24);
+/// Without a graph, of the candidates that lists hold so many times `k` are compared exactly.
+const AGAIN: usize = 6;
 /// Where a walk did not find what a filter lets through, that is compared if it is at most one row in
 /// so many.
 const FEW_OF: usize = 4;
@@ -39,7 +41,7 @@ fn way<T>(part: &Part<T>, query: &Query<'_>) -> Way {
     let k = query.k;
     let way = match (query.exact, query.ef) {
         (true, _) => Way::Scan,
-        (false, Some(ef)) => Way::Walk { ef: ef.max(k) },
+        (false, Some(ef)) => by_candidates(part, ef.max(k), k),
         (false, None) => part.way(query.recall).thorough(k),
     };
     match way {
@@ -49,6 +51,17 @@ fn way<T>(part: &Part<T>, query: &Query<'_>) -> Way {
             ef: ef.saturating_mul(part.len()).div_ceil(part.live().max(1)),
         },
         way => way,
+    }
+}
+
+/// A walk that keeps so many candidates; without a graph, as many of what all lists hold.
+fn by_candidates<T>(part: &Part<T>, ef: usize, k: usize) -> Way {
+    match (part.graph(), part.inverted()) {
+        (None, Some(lists)) => {
+            let times = ef.div_ceil(k.max(LEAST_K));
+            every_list(lists, (times, times.min(AGAIN)))
+        }
+        _ => Way::Walk { ef },
     }
 }
 

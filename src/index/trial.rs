@@ -7,7 +7,10 @@ use super::plan::{Step, Way};
 use super::sample::{For, is_among};
 use super::stopwatch::Stopwatch;
 use super::walk::{Exact, Keys};
+use crate::domain::Metric;
+use crate::simd::{self, AlignedRows};
 use rayon::prelude::*;
+use std::ops::Range;
 use std::time::Duration;
 
 /// By one of so many questions, and once, all ways are tried first.
@@ -18,12 +21,13 @@ const BY_ALL: u32 = 4;
 const AT_A_TIME: usize = 16;
 /// Answers expected of each.
 pub(super) const K: usize = 10;
-/// The fastest of so many rounds counts.
-const ROUNDS: usize = 2;
 /// A way that finds so much is thorough enough: those beyond are not tried.
 pub(super) const THOROUGH: f32 = 0.9995;
 /// Rows whose distances from all questions are taken together.
 const CHUNK: usize = 512;
+/// Products are rounded otherwise than distances are: of so many times the nearest by them, those
+/// are chosen that are nearest exactly.
+const ROOM: usize = 2;
 
 /// Questions to a part, and the rows that answer them.
 pub(super) struct Trial<'a, T> {
@@ -49,20 +53,50 @@ impl<'a, T: Sync> Trial<'a, T> {
             share,
             answers: Vec::new(),
         };
-        let near: Vec<Vec<Vec<(f32, u32)>>> = trial
-            .rows()
-            .par_chunks(CHUNK)
-            .map(|rows| questions.iter().map(|q| trial.nearest(*q, rows)).collect())
-            .collect();
-        let answer = |question: usize| {
-            let all = near
-                .iter()
-                .flat_map(|chunk| chunk[question].iter().copied());
-            let nearest = first(all.collect());
-            nearest.into_iter().map(|(_, row)| row).collect()
-        };
-        trial.answers = (0..questions.len()).map(answer).collect();
+        trial.answers = trial.answered();
         trial
+    }
+
+    /// The rows nearest to each question.
+    fn answered(&self) -> Vec<Vec<u32>> {
+        let mut asked = AlignedRows::with_capacity(self.part.rows.dim(), self.questions.len());
+        let questions = self.questions.iter().map(|q| self.vector(*q));
+        questions.for_each(|vector| asked.push(vector));
+        let chunks = (0..self.part.len()).into_par_iter().step_by(CHUNK);
+        let near: Vec<Vec<Vec<(f32, u32)>>> = chunks
+            .map(|from| self.nearest_in(&asked, from..(from + CHUNK).min(self.part.len())))
+            .collect();
+        let answer = |(at, question): (usize, &u32)| {
+            let all = near.iter().flat_map(|chunk| chunk[at].iter().copied());
+            let rows: Vec<u32> = first(all.collect(), ROOM * K)
+                .into_iter()
+                .map(|(_, row)| row)
+                .collect();
+            let nearest = self.nearest(*question, &rows).into_iter();
+            nearest.map(|(_, row)| row).collect()
+        };
+        self.questions.par_iter().enumerate().map(answer).collect()
+    }
+
+    /// Of a chunk's rows that count, those about nearest to each question: some more than wanted.
+    fn nearest_in(&self, asked: &AlignedRows, chunk: Range<usize>) -> Vec<Vec<(f32, u32)>> {
+        let rows = &self.part.rows;
+        let dots = simd::dots_of_rows((asked, 0..asked.len()), (rows, chunk.clone()));
+        let square = |row: usize| match self.options.metric {
+            Metric::Euclidean => simd::dot(rows.padded(row), rows.padded(row)),
+            Metric::Cosine | Metric::Dot => 0.0,
+        };
+        // A row's number fits: a part has fewer than 2^31.
+        let number = |row: usize| u32::try_from(row).unwrap_or(u32::MAX);
+        let counting = chunk.clone().filter(|row| self.counts(number(*row)));
+        let counting: Vec<(usize, f32)> = counting.map(|row| (row, square(row))).collect();
+        let of_one = dots.chunks_exact(chunk.len().max(1)).map(|dots| {
+            let key = |(row, square): &(usize, f32)| {
+                (square - 2.0 * dots[row - chunk.start], number(*row))
+            };
+            first(counting.iter().map(key).collect(), ROOM * K)
+        });
+        of_one.collect()
     }
 
     /// Questions do not answer one another.
@@ -78,7 +112,7 @@ impl<'a, T: Sync> Trial<'a, T> {
         let (mut tried, mut enough): (Vec<Step>, u32) = (Vec::new(), most);
         for ladder in &mut ladders {
             while let Some(way) = ladder.next() {
-                let step = self.ask(way, FEW_OF, 1);
+                let step = self.ask(way, FEW_OF);
                 tried.push(step);
                 if step.recall >= THOROUGH {
                     enough = enough.min(step.nanos.saturating_mul(BY_ALL));
@@ -91,9 +125,12 @@ impl<'a, T: Sync> Trial<'a, T> {
             }
         }
         tried.sort_by_key(|step| step.nanos);
-        let by_all = |way| self.ask(way, 1, ROUNDS);
+        let by_all = |way| self.ask(way, 1);
         let mut steps: Vec<Step> = Vec::new();
-        for step in tried.iter().filter(|step| !step.is_beaten(&tried)) {
+        for step in tried
+            .iter()
+            .filter(|step| step.is_promising() && !step.is_beaten(&tried))
+        {
             let step = by_all(step.way);
             steps.push(step);
             if step.recall >= THOROUGH {
@@ -103,7 +140,7 @@ impl<'a, T: Sync> Trial<'a, T> {
         // Some questions are harder than those few were.
         for ladder in ladders {
             for way in ladder {
-                let step = self.ask(way, FEW_OF, 1);
+                let step = self.ask(way, FEW_OF);
                 if step.nanos > most {
                     break;
                 }
@@ -150,12 +187,12 @@ impl<'a, T: Sync> Trial<'a, T> {
         };
         let mut keys = Vec::with_capacity(rows.len());
         exact.keys(rows, &mut keys);
-        first(keys.into_iter().zip(rows.iter().copied()).collect())
+        first(keys.into_iter().zip(rows.iter().copied()).collect(), K)
     }
 
-    /// What a way achieves with one in so many questions, in the fastest of some rounds.
+    /// What a way achieves with one in so many questions.
     #[expect(clippy::cast_precision_loss, reason = "small numbers")]
-    pub(super) fn ask(&self, way: Way, one_in: usize, rounds: usize) -> Step {
+    pub(super) fn ask(&self, way: Way, one_in: usize) -> Step {
         let questions = self.questions.iter().zip(&self.answers).step_by(one_in);
         let mut questions: Vec<_> = questions.collect();
         if way == Way::Scan {
@@ -166,19 +203,15 @@ impl<'a, T: Sync> Trial<'a, T> {
             let near = self.found_by(way, **question);
             near.iter().filter(|(_, row)| answers.contains(row)).count()
         };
-        let (mut fastest, mut found) = (Duration::MAX, 0);
-        for _ in 0..rounds {
-            let some = questions.par_chunks(AT_A_TIME).map(|some| {
-                let begun = Stopwatch::start();
-                let right: usize = some.iter().map(right).sum();
-                (right, begun.elapsed())
-            });
-            let round = some.reduce(Default::default, |a, b| (a.0 + b.0, a.1 + b.1));
-            found = round.0;
-            fastest = fastest.min(round.1);
-        }
+        let some = questions.par_chunks(AT_A_TIME).map(|some| {
+            let begun = Stopwatch::start();
+            let right: usize = some.iter().map(right).sum();
+            (right, begun.elapsed())
+        });
+        let all = some.reduce(Default::default, |a, b| (a.0 + b.0, a.1 + b.1));
+        let (found, took): (usize, Duration) = all;
         let wanted: usize = questions.iter().map(|(_, answers)| answers.len()).sum();
-        let nanos = fastest.as_nanos() / questions.len().max(1) as u128;
+        let nanos = took.as_nanos() / questions.len().max(1) as u128;
         Step {
             way,
             recall: found as f32 / wanted.max(1) as f32,
@@ -214,12 +247,12 @@ impl<'a, T: Sync> Trial<'a, T> {
     }
 }
 
-/// The nearest, the nearest first.
-fn first(mut all: Vec<(f32, u32)>) -> Vec<(f32, u32)> {
+/// The nearest, at most so many, the nearest first.
+fn first(mut all: Vec<(f32, u32)>, most: usize) -> Vec<(f32, u32)> {
     let nearer = |a: &(f32, u32), b: &(f32, u32)| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1));
-    if all.len() > K {
-        all.select_nth_unstable_by(K, nearer);
-        all.truncate(K);
+    if all.len() > most {
+        all.select_nth_unstable_by(most, nearer);
+        all.truncate(most);
     }
     all.sort_unstable_by(nearer);
     all

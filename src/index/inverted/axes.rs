@@ -13,7 +13,9 @@ const SAMPLES: usize = 4_096;
 /// Of more dimensions, so many rows are looked at.
 const SAMPLES_OF_MANY: usize = 1_024;
 const MANY: usize = 1_024;
-const ROUNDS: usize = 8;
+const ROUNDS: usize = 4;
+/// Rows whose products are taken together.
+const TOGETHER: usize = 256;
 /// An axis shorter than this, of what it was, lies within those before.
 const DEPENDENT: f32 = 1e-4;
 
@@ -30,7 +32,7 @@ impl Axes {
         let dim = rows.dim();
         let mut axes = scattered(dim, dim.min(MOST));
         for _ in 0..ROUNDS {
-            axes = orthonormal(&times(&covariance, &axes));
+            axes = orthonormal(&times(&covariance, &times(&covariance, &axes)));
         }
         let turned = times(&covariance, &axes);
         let variance = |a: &usize| simd::dot(axes.padded(*a), turned.padded(*a));
@@ -54,6 +56,11 @@ impl Axes {
         self.axes = kept;
     }
 
+    /// The places of all rows along the axes, some rows at a time.
+    pub(super) fn project_all(&self, rows: &AlignedRows) -> Vec<Vec<f32>> {
+        products(rows, &self.axes)
+    }
+
     /// A padded row's places along the axes.
     pub(super) fn project(&self, row: &[f32]) -> Vec<f32> {
         dots(&self.axes, row)
@@ -75,15 +82,23 @@ fn dots(rows: &AlignedRows, vector: &[f32]) -> Vec<f32> {
 
 /// Each row by a symmetric matrix.
 fn times(matrix: &AlignedRows, rows: &AlignedRows) -> AlignedRows {
-    let products: Vec<Vec<f32>> = (0..rows.len())
-        .into_par_iter()
-        .map(|row| dots(matrix, rows.padded(row)))
-        .collect();
     let mut out = AlignedRows::with_capacity(rows.dim(), rows.len());
-    for row in products {
-        out.push(&row);
+    for products in products(rows, matrix) {
+        products
+            .chunks_exact(matrix.len())
+            .for_each(|row| out.push(row));
     }
     out
+}
+
+/// The dot products of all rows with all others, some rows at a time.
+fn products(rows: &AlignedRows, others: &AlignedRows) -> Vec<Vec<f32>> {
+    let parts = (0..rows.len()).into_par_iter().step_by(TOGETHER);
+    let parts = parts.map(|from| {
+        let some = from..(from + TOGETHER).min(rows.len());
+        simd::dots_of_rows((rows, some), (others, 0..others.len()))
+    });
+    parts.collect()
 }
 
 /// How dimensions vary together, but for a factor.
@@ -104,17 +119,14 @@ fn covariance(rows: &AlignedRows) -> AlignedRows {
         let mean = column.iter().map(|v| f64::from(*v)).sum::<f64>() / samples as f64;
         columns.push(&column.iter().map(|v| v - mean as f32).collect::<Vec<_>>());
     }
-    let products: Vec<Vec<f32>> = (0..dim)
-        .into_par_iter()
-        .map(|at| dots(&columns, columns.padded(at)))
-        .collect();
+    let products = products(&columns, &columns);
     // The largest becomes 1: nothing overflows when it is applied again and again.
     let largest = products
         .iter()
         .flatten()
         .fold(0.0_f32, |m, v| m.max(v.abs()));
     let mut out = AlignedRows::with_capacity(dim, dim);
-    for row in products {
+    for row in products.iter().flat_map(|some| some.chunks_exact(dim)) {
         let scaled = row
             .iter()
             .map(|v| if largest > 0.0 { v / largest } else { 0.0 });

@@ -69,11 +69,9 @@ impl Inverted {
         if axes.len() == 0 || cancel.load(Ordering::Relaxed) {
             return None;
         }
-        let places: Vec<Vec<f32>> = (0..rows.len())
-            .into_par_iter()
-            .map(|row| axes.project(rows.padded(row)))
-            .collect();
-        let places: Vec<&[f32]> = places.iter().map(Vec::as_slice).collect();
+        let places = axes.project_all(rows);
+        let places = places.iter().flat_map(|some| some.chunks_exact(axes.len()));
+        let places: Vec<&[f32]> = places.collect();
         let variance = variance(rows);
         let centroids = Self::centroids(&places, variance);
         if cancel.load(Ordering::Relaxed) {

@@ -10,6 +10,11 @@ use std::ops::Range;
 
 /// Blocks whose sums are made at once.
 const AT_ONCE: usize = 4;
+/// Where so many times more rows are looked at than are wanted, one in so many blocks is first, and
+/// tells about how near those wanted are: with so many standard deviations more of them.
+const MANY_OF: usize = 32;
+const FIRST_OF: usize = 16;
+const DEVIATIONS: f64 = 4.0;
 /// Rows of a list that tell how many of all count.
 const LOOKED_AT: usize = 8;
 /// An estimate of what was looked at is good enough from this part of what is wanted on.
@@ -53,9 +58,11 @@ impl Inverted {
         query: &[f32],
         probes: usize,
         most: usize,
-        counts: impl Fn(u32) -> bool,
+        counts: Option<&dyn Fn(u32) -> bool>,
         share: f64,
     ) -> Vec<(f32, u32)> {
+        // Where a row is tells all of it but whether it counts.
+        let counts = |place: u32| counts.is_none_or(|counts| counts(self.order[place as usize]));
         let place = self.axes.project(query);
         // A squared distance less the query's square, or a dot product turned round.
         let factor = if self.metric == Metric::Euclidean {
@@ -64,15 +71,21 @@ impl Inverted {
             -1.0
         };
         let tables = self.product.tables(&place, factor);
-        let mut nearest = Nearest::new(most);
         let mut lists = self.keyed(&place, factor);
         let (near, far) = nearest_first(&mut lists, probes);
-        for list in &*near {
-            self.scan(*list, &tables, &counts, &mut nearest);
-        }
+        let rows: usize = near.iter().map(|l| self.rows(l.number).len()).sum();
+        let guessed = (rows >= MANY_OF * most)
+            .then(|| self.guessed(near, rows, &tables, most, &counts))
+            .flatten();
+        let mut nearest = guessed.unwrap_or_else(|| {
+            let mut nearest = Nearest::new(most);
+            for list in &*near {
+                self.scan(*list, &tables, &counts, |_| true, &mut nearest);
+            }
+            nearest
+        });
         if share < 1.0 && !far.is_empty() {
-            let of = |list: &List| self.counted(list.number, &counts);
-            let rows: usize = near.iter().map(|l| self.rows(l.number).len()).sum();
+            let of = |list: &List| self.counted(list.number, counts);
             let met: f64 = near.iter().map(of).sum();
             let mut missing = ENOUGH * share * rows as f64 - met;
             if missing > 0.0 {
@@ -83,19 +96,57 @@ impl Inverted {
                     break;
                 }
                 missing -= of(list);
-                self.scan(*list, &tables, &counts, &mut nearest);
+                self.scan(*list, &tables, &counts, |_| true, &mut nearest);
             }
         }
-        nearest.found().collect()
+        let found = nearest.found();
+        found
+            .map(|(key, place)| (key, self.order[place as usize]))
+            .collect()
+    }
+
+    /// The nearest rows of some lists, by a limit that some of the blocks tell: few are offered that
+    /// are not wanted. `None` where it was too low.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_precision_loss,
+        clippy::cast_sign_loss,
+        reason = "an estimate"
+    )]
+    fn guessed(
+        &self,
+        lists: &[List],
+        rows: usize,
+        tables: &Tables,
+        most: usize,
+        counts: &impl Fn(u32) -> bool,
+    ) -> Option<Nearest> {
+        let is_first = |block: usize| (block / AT_ONCE).is_multiple_of(FIRST_OF);
+        let expected = most as f64 / FIRST_OF as f64;
+        let mut first = Nearest::new((expected + DEVIATIONS * expected.sqrt()) as usize + 1);
+        for list in lists {
+            self.scan(*list, tables, counts, is_first, &mut first);
+        }
+        let mut nearest = first.among(most)?;
+        for list in lists {
+            self.scan(
+                *list,
+                tables,
+                counts,
+                |block| !is_first(block),
+                &mut nearest,
+            );
+        }
+        (nearest.len() >= most.min(rows)).then_some(nearest)
     }
 
     /// About how many rows of a list count.
     #[expect(clippy::cast_precision_loss, reason = "an estimate")]
     fn counted(&self, list: usize, counts: impl Fn(u32) -> bool) -> f64 {
-        let rows = &self.order[self.rows(list)];
-        let some = rows.iter().step_by((rows.len() / LOOKED_AT).max(1));
-        let (asked, met) = some.fold((0_usize, 0_usize), |(asked, met), row| {
-            (asked + 1, met + usize::from(counts(*row)))
+        let rows = self.rows(list);
+        let some = rows.clone().step_by((rows.len() / LOOKED_AT).max(1));
+        let (asked, met) = some.fold((0_usize, 0_usize), |(asked, met), place| {
+            (asked + 1, met + usize::from(counts(number(place))))
         });
         rows.len() as f64 * met as f64 / asked.max(1) as f64
     }
@@ -128,6 +179,7 @@ impl Inverted {
         list: List,
         tables: &Tables,
         counts: &impl Fn(u32) -> bool,
+        which: impl Fn(usize) -> bool,
         nearest: &mut Nearest,
     ) {
         let rows = self.rows(list.number);
@@ -140,6 +192,10 @@ impl Inverted {
         let (mut block, end) = (rows.start / BLOCK, rows.end.div_ceil(BLOCK));
         while block < end && !rows.is_empty() {
             let n = (end - block).min(AT_ONCE);
+            if !which(block) {
+                block += n;
+                continue;
+            }
             let codes = &self.codes.as_slice()[block * bytes..(block + n) * bytes];
             simd::table_sums(tables.as_slice(), codes, &mut sums[..n]);
             for sums in &sums[..n] {
@@ -160,7 +216,7 @@ impl Inverted {
         nearest: &mut Nearest,
     ) {
         let least = self.least.get(block).copied().unwrap_or(0.0);
-        let limit = ((nearest.limit() - scale.offset - least) / scale.step).floor() + 1.0;
+        let limit = (nearest.limit() - scale.offset - least) / scale.step + 1.0;
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
@@ -172,11 +228,13 @@ impl Inverted {
         }
         let first = block * BLOCK;
         let squares = self.squares.get(first..).unwrap_or_default();
-        let mut own = [0.0; BLOCK];
-        let n = squares.len().min(BLOCK);
-        own[..n].copy_from_slice(&squares[..n]);
+        let mut padded = [0.0; BLOCK];
+        let own = squares.first_chunk().unwrap_or_else(|| {
+            padded[..squares.len()].copy_from_slice(squares);
+            &padded
+        });
         let mut keys = [0.0; BLOCK];
-        let mut mask = simd::keys_within(sums, scale, &own, nearest.limit(), &mut keys);
+        let mut mask = simd::keys_within(sums, scale, own, nearest.limit(), &mut keys);
         if first < rows.start {
             mask &= u64::MAX << (rows.start - first);
         }
@@ -186,12 +244,17 @@ impl Inverted {
         while mask != 0 {
             let at = mask.trailing_zeros() as usize;
             mask &= mask - 1;
-            let row = self.order[first + at];
-            if keys[at] <= nearest.limit() && counts(row) {
-                nearest.offer(keys[at], row);
+            let place = number(first + at);
+            if keys[at] <= nearest.limit() && counts(place) {
+                nearest.offer(keys[at], place);
             }
         }
     }
+}
+
+/// A place's number fits: a part has fewer than 2^31 rows.
+fn number(place: usize) -> u32 {
+    u32::try_from(place).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
@@ -238,7 +301,7 @@ mod tests {
                 let key = |row: u32| options.key(query, all.padded(row as usize));
                 let mut exact: Vec<u32> = (0..3_000).filter(|row| counts(*row)).collect();
                 exact.sort_by(|a, b| key(*a).total_cmp(&key(*b)));
-                let rough = inverted.nearest(query, inverted.lists(), 100, counts, 1.0);
+                let rough = inverted.nearest(query, inverted.lists(), 100, Some(&counts), 1.0);
                 assert_eq!(rough.len(), 100);
                 assert!(rough.iter().all(|(_, row)| counts(*row)));
                 found += exact[..10]
@@ -267,7 +330,7 @@ mod tests {
         let all = rows(2_000, 40, false);
         let inverted = Inverted::of(Metric::Euclidean, &all, &AtomicBool::new(false)).unwrap();
         let looked_at = |probes: usize| {
-            let rows = inverted.nearest(all.padded(5), probes, 2_000, |_| true, 1.0);
+            let rows = inverted.nearest(all.padded(5), probes, 2_000, None, 1.0);
             let mut rows: Vec<u32> = rows.into_iter().map(|(_, row)| row).collect();
             rows.sort_unstable();
             rows
