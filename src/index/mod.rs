@@ -20,6 +20,7 @@
 
 mod best;
 mod build;
+mod climb;
 mod codec;
 mod codes;
 mod columns;
@@ -36,6 +37,7 @@ mod options;
 mod part;
 mod plan;
 mod refine;
+mod relearn;
 mod sample;
 mod search;
 mod snapshot;
@@ -47,6 +49,7 @@ mod walk;
 pub use job::{Built, Installed, Job};
 pub use load::{Loaded, Stored};
 pub use options::Options;
+pub use relearn::Relearnt;
 pub use snapshot::{Hit, Query, Snapshot, Stats};
 
 use crate::domain::{Embedding, Facets};
