@@ -1,5 +1,6 @@
 //! A collection in memory: its record, its index, its label counts.
 
+use super::drift::Checks;
 use super::error::{Error, Resource};
 use super::item::GivenVector;
 use super::recent::Recent;
@@ -29,6 +30,7 @@ pub struct Collection {
     /// Whether a payload index could not be completed.
     uncovered: AtomicBool,
     recent: Recent,
+    checks: Checks,
 }
 
 /// The payload fields that filters are answered by without reading records.
@@ -80,6 +82,7 @@ impl Collection {
             calibration: ArcSwapOption::empty(),
             indexed: ArcSwap::default(),
             uncovered: AtomicBool::new(false),
+            checks: Checks::default(),
         }
     }
 
@@ -142,6 +145,7 @@ impl Collection {
             calibration: ArcSwapOption::new(calibration),
             indexed: ArcSwap::from_pointee(indexed),
             uncovered: AtomicBool::new(false),
+            checks: Checks::default(),
         };
         Ok((collection, loaded.dropped))
     }
@@ -183,6 +187,16 @@ impl Collection {
     #[must_use]
     pub fn recent_queries(&self) -> Vec<Embedding> {
         self.recent.all()
+    }
+
+    /// How many of them came so far.
+    pub(super) fn queries_so_far(&self) -> u64 {
+        self.recent.came()
+    }
+
+    /// When its searches were checked by them.
+    pub(super) fn checks(&self) -> &Checks {
+        &self.checks
     }
 
     fn lock_labels(&self) -> MutexGuard<'_, Labels> {

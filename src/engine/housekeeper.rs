@@ -1,8 +1,9 @@
-//! Work in the background: sealing segments at once, and, beside that, merging them, indexing payload
-//! fields and removing what nothing needs.
+//! Work in the background: sealing segments at once, and, beside that, merging them, learning how they
+//! are best searched for what is asked, indexing payload fields and removing what nothing needs.
 
 use super::bell::Bell;
 use super::collection::{Collection, RowTag};
+use super::drift;
 use super::error::Error;
 use super::payload_index;
 use super::writer::{Op, Write, hand_in};
@@ -86,6 +87,7 @@ fn chores(
     for collection in inner.all() {
         let next = |quiet| collection.index().next_rewrite(quiet);
         all_jobs(inner, queue, &collection, threads, quiet, next)?;
+        within(threads, || drift::check(inner, &collection));
         match payload_index::cover(inner, queue, &collection) {
             Ok(()) | Err(Error::Closed) => {}
             Err(error) => {

@@ -14,6 +14,7 @@ mod collection;
 mod collections;
 mod compare;
 mod decide;
+mod drift;
 mod embed;
 mod error;
 mod groups;

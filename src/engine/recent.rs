@@ -2,7 +2,7 @@
 
 use crate::domain::Embedding;
 use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Most queries remembered of a collection.
 const MOST: usize = 1_000;
@@ -13,8 +13,15 @@ const MOST_BYTES: usize = 4 << 20;
 #[derive(Debug)]
 pub(super) struct Recent {
     most: usize,
+    queries: Mutex<Queries>,
+}
+
+#[derive(Debug, Default)]
+struct Queries {
     /// The latest last.
-    queries: Mutex<VecDeque<Embedding>>,
+    latest: VecDeque<Embedding>,
+    /// How many came, with those that are forgotten.
+    came: u64,
 }
 
 impl Recent {
@@ -32,16 +39,25 @@ impl Recent {
         let Ok(mut queries) = self.queries.try_lock() else {
             return;
         };
-        if queries.len() == self.most {
-            queries.pop_front();
+        if queries.latest.len() == self.most {
+            queries.latest.pop_front();
         }
-        queries.push_back(query.clone());
+        queries.latest.push_back(query.clone());
+        queries.came += 1;
     }
 
     /// Those remembered, the latest last.
     pub(super) fn all(&self) -> Vec<Embedding> {
-        let queries = self.queries.lock().unwrap_or_else(PoisonError::into_inner);
-        queries.iter().cloned().collect()
+        self.lock().latest.iter().cloned().collect()
+    }
+
+    /// How many came so far.
+    pub(super) fn came(&self) -> u64 {
+        self.lock().came
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queries> {
+        self.queries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -68,6 +84,7 @@ mod tests {
             assert_eq!(all.len(), most);
             assert_eq!(all[0], query(3, dim));
             assert_eq!(all[most - 1], query(most + 2, dim));
+            assert_eq!(recent.came(), most as u64 + 3);
         }
     }
 

@@ -35,7 +35,7 @@ pub(super) fn encode<T>(part: &Part<T>) -> Vec<u8> {
     out.count(part.seqs.len());
     out.0.extend(part.seqs.iter().flat_map(|s| s.to_le_bytes()));
     encode_graph(part.graph(), &mut out);
-    encode_plan(part.plan(), &mut out);
+    encode_plan(part.sealed_plan(), &mut out);
     out.count(usize::from(part.inverted().is_some()));
     if let Some(lists) = part.inverted() {
         lists.encode(&mut out);
@@ -285,7 +285,7 @@ mod tests {
                 (&read.seqs, read.graph.as_ref()),
                 (&part.seqs, part.graph())
             );
-            assert_eq!(&read.plan, part.plan());
+            assert_eq!(&read.plan, part.sealed_plan());
             let (mut again, lists) = (part, read.inverted.unwrap());
             let near = |lists: &Inverted| lists.nearest(&[0.5; 32], 1, 9, None, 1.0);
             assert_eq!(near(&lists), near(again.inverted().unwrap()));

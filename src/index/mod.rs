@@ -18,8 +18,10 @@
 //! where there are many, a walk goes on until it has followed enough of them, or lists show those
 //! only (`filtered`).
 
+mod answers;
 mod best;
 mod build;
+mod climb;
 mod codec;
 mod codes;
 mod columns;
@@ -36,6 +38,7 @@ mod options;
 mod part;
 mod plan;
 mod refine;
+mod relearn;
 mod sample;
 mod seal;
 mod search;
@@ -48,6 +51,7 @@ mod walk;
 pub use job::{Built, Installed, Job};
 pub use load::{Loaded, Stored};
 pub use options::Options;
+pub use relearn::Relearnt;
 pub use snapshot::{Hit, Query, Snapshot, Stats};
 
 use crate::domain::{Embedding, Facets};

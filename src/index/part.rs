@@ -9,7 +9,7 @@ use super::plan::{Plan, Way};
 use super::{Options, Row};
 use crate::domain::{Facets, Recall};
 use crate::simd::AlignedRows;
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -33,7 +33,9 @@ pub(super) struct Part<T> {
     /// Of a sealed part that is not small, what it is searched by beside its graph.
     codes: Option<Codes>,
     inverted: Option<Inverted>,
-    plan: Plan,
+    sealed_plan: Plan,
+    /// The same, or what was learnt since by what is asked of it.
+    plan: ArcSwap<Plan>,
     /// What filters are answered from.
     columns: ArcSwap<Columns>,
 }
@@ -49,7 +51,8 @@ impl<T> Part<T> {
             sealed: None,
             codes: None,
             inverted: None,
-            plan: Plan::default(),
+            sealed_plan: Plan::default(),
+            plan: ArcSwap::default(),
             columns: ArcSwap::default(),
         }
     }
@@ -138,7 +141,13 @@ impl<T> Part<T> {
 
     /// Knows how it is best searched.
     pub(super) fn follow(&mut self, plan: Plan) {
-        self.plan = plan;
+        self.change_plan(plan.clone());
+        self.sealed_plan = plan;
+    }
+
+    /// Is searched by another plan than was learnt when it was sealed.
+    pub(super) fn change_plan(&self, plan: Plan) {
+        self.plan.store(Arc::new(plan));
     }
 
     pub(super) fn codes(&self) -> Option<&Codes> {
@@ -149,13 +158,19 @@ impl<T> Part<T> {
         self.inverted.as_ref()
     }
 
-    pub(super) fn plan(&self) -> &Plan {
-        &self.plan
+    /// What was learnt when it was sealed.
+    pub(super) fn sealed_plan(&self) -> &Plan {
+        &self.sealed_plan
+    }
+
+    /// How it is searched now.
+    pub(super) fn plan(&self) -> Guard<Arc<Plan>> {
+        self.plan.load()
     }
 
     /// The best way to a recall.
     pub(super) fn way(&self, recall: Recall) -> Way {
-        self.plan.way(recall)
+        self.plan().way(recall)
     }
 
     /// Memory of vectors, codes and graph, in bytes.

@@ -2,9 +2,10 @@
 //! questions whose answers an exact scan knows.
 
 use super::Options;
+use super::climb::{Ask, THOROUGH, climb};
 use super::part::Part;
 use super::sample::{For, sample};
-use super::trial::{K, THOROUGH, Trial};
+use super::trial::{K, Questions, Trial};
 use crate::domain::Recall;
 
 /// Questions asked: one in so many rows, but at least and at most so many.
@@ -89,6 +90,18 @@ impl Way {
                 rough,
                 again,
             },
+        }
+    }
+
+    /// As thorough where some rows are dead: they are walked through, and the more there are, the
+    /// more candidates it takes. How many live now says nothing of the moment that a snapshot shows:
+    /// it only guides.
+    pub(super) fn past_the_dead<T>(self, part: &Part<T>) -> Self {
+        match self {
+            Self::Walk { ef } => Self::Walk {
+                ef: ef.saturating_mul(part.len()).div_ceil(part.live().max(1)),
+            },
+            way => way,
         }
     }
 }
@@ -191,6 +204,15 @@ impl Plan {
         Some(step.among(f64::from(let_through), share))
     }
 
+    /// The ways tried with filters that let just such a share through, or without.
+    pub(super) fn among(&self, share: f32) -> Option<&Steps> {
+        if share >= 1.0 {
+            return Some(&self.steps);
+        }
+        let same = |(let_through, _): &&(f32, Steps)| (let_through - share).abs() < f32::EPSILON;
+        self.filtered.iter().find(same).map(|(_, steps)| steps)
+    }
+
     /// Whether a recall was reached by comparing codes first: among fewer rows they do no worse.
     pub(super) fn is_reached_by_codes(&self, recall: Recall) -> bool {
         let step = self.steps.to(recall, RESERVE);
@@ -216,20 +238,27 @@ impl Plan {
 
     /// Tries the ways that a part has, by questions: rows that its graph does not lead to.
     pub(super) fn learnt<T: Sync>(options: &Options, part: &Part<T>, questions: &[u32]) -> Self {
-        let trial = Trial::new(options, part, questions, 1.0);
-        let scan = trial.ask(Way::Scan, 1);
-        let mut steps = trial.climb(ladders(part), scan.nanos);
+        Self::found_by(part, |share| {
+            let asked = Questions::Rows(some(questions, share));
+            Trial::new(options, part, asked, share)
+        })
+    }
+
+    /// Tries the ways that a part has, by who tells what they achieve among a share of its rows.
+    pub(super) fn found_by<T, A: Ask>(part: &Part<T>, asked: impl Fn(f32) -> A) -> Self {
+        let all = asked(1.0);
+        let scan = all.ask(Way::Scan, 1);
+        let mut steps = climb(&all, ladders(part), scan.nanos);
         steps.push(scan);
         let mut plan = Self {
             steps: Steps::of(steps),
             ..Self::default()
         };
         let (mut share, times, least) = SHARES;
-        let few = &questions[..questions.len().min(WITH_FILTERS)];
         #[expect(clippy::cast_precision_loss, reason = "a number of rows")]
         while share * part.len() as f32 > least {
-            let trial = Trial::new(options, part, few, share);
-            plan.row_nanos = plan.row_nanos.max(trial.row_nanos());
+            let asked = asked(share);
+            plan.row_nanos = plan.row_nanos.max(asked.row_nanos());
             // Then the rows are better compared one by one.
             let limit = share * part.len() as f32 * plan.row_nanos;
             #[expect(
@@ -237,12 +266,22 @@ impl Plan {
                 clippy::cast_sign_loss,
                 reason = "a time"
             )]
-            let steps = trial.climb(ladders_with_filters(part), limit as u32);
+            let steps = climb(&asked, ladders_with_filters(part), limit as u32);
             plan.filtered.push((share, Steps::of(steps)));
             share *= times;
         }
         plan
     }
+}
+
+/// Of questions, those asked where filters let a share of the rows through.
+pub(super) fn some<Q>(questions: &[Q], share: f32) -> &[Q] {
+    let few = if share < 1.0 {
+        WITH_FILTERS
+    } else {
+        usize::MAX
+    };
+    &questions[..questions.len().min(few)]
 }
 
 /// Rows to ask for, none of which a graph may lead to: those of its layers are left out.

@@ -39,19 +39,12 @@ pub(super) struct Search<'s, 'q, T> {
 /// How a part is searched without a filter.
 fn way<T>(part: &Part<T>, query: &Query<'_>) -> Way {
     let k = query.k;
-    let way = match (query.exact, query.ef) {
+    match (query.exact, query.ef) {
         (true, _) => Way::Scan,
         (false, Some(ef)) => by_candidates(part, ef.max(k), k),
         (false, None) => part.way(query.recall).thorough(k),
-    };
-    match way {
-        // How many live now says nothing of the moment that a snapshot shows: it only guides. Dead
-        // rows are walked through: the more, the more candidates it takes.
-        Way::Walk { ef } => Way::Walk {
-            ef: ef.saturating_mul(part.len()).div_ceil(part.live().max(1)),
-        },
-        way => way,
     }
+    .past_the_dead(part)
 }
 
 /// A walk that keeps so many candidates; without a graph, as many of what all lists hold.

@@ -37,7 +37,7 @@ pub struct Query<'a> {
     pub vector: &'a Embedding,
     /// How many.
     pub k: usize,
-    /// The recall to aim at. Each segment goes the fastest way that reached it when it was sealed.
+    /// The recall to aim at. Each segment goes the fastest way that reached it when that was learnt.
     pub recall: Recall,
     /// Instead, walk the graph and keep so many candidates.
     pub ef: Option<usize>,

@@ -1,6 +1,7 @@
 use super::support::{
     Service, assert_error, by_image, by_item, by_vector, glyph, image_item, vector_item,
 };
+use std::time::Duration;
 use tonic::{Code, Status};
 use twindex::grpc::pb;
 use twindex::training::random::Random;
@@ -110,6 +111,20 @@ async fn images_that_were_asked_about_are_questions() {
     assert!(!measured.model_version.is_empty());
 }
 
+/// Waits until all rows are in one segment.
+async fn sealed(service: &Service) {
+    for _ in 0..1_200 {
+        let name = "v".into();
+        let request = pb::GetCollectionStatsRequest { name };
+        let stats = service.collections().get_collection_stats(request).await;
+        if stats.unwrap().into_inner().segments == 1 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("no segment after two minutes");
+}
+
 /// What is told is what whoever asked the same questions finds.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_recall_of_a_sealed_collection_is_what_its_users_see() {
@@ -131,18 +146,7 @@ async fn the_recall_of_a_sealed_collection_is_what_its_users_see() {
     for part in items.chunks(2_000) {
         fill(&service, part.iter().cloned()).await;
     }
-    let mut sealed = false;
-    for _ in 0..1_200 {
-        let name = "v".into();
-        let request = pb::GetCollectionStatsRequest { name };
-        let stats = service.collections().get_collection_stats(request).await;
-        sealed = stats.unwrap().into_inner().segments == 1;
-        if sealed {
-            break;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-    }
-    assert!(sealed);
+    sealed(&service).await;
     let mut right = 0;
     for _ in 0..60 {
         let probe = by_vector(&vector());
@@ -177,6 +181,58 @@ async fn the_recall_of_a_sealed_collection_is_what_its_users_see() {
     };
     let all = measure(&service, all).await.unwrap();
     assert_eq!((all.recall, all.stored_items), (1.0, 80));
+}
+
+/// Rows are in clusters, what is asked for is anywhere.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_asked_is_learnt_by_where_searches_find_too_little() {
+    let service = Service::start().await;
+    service.vectors("v", 48, pb::Metric::Euclidean).await;
+    let mut random = Random::new(2, 2);
+    let mut around = |centre: &[f32], by: f32| -> Vec<f32> {
+        let value = |c: &f32| c + by * random.normal();
+        centre.iter().map(value).collect()
+    };
+    let centres: Vec<_> = (0..200).map(|_| around(&[0.0; 48], 1.0)).collect();
+    let items: Vec<_> = (0..10_000)
+        .map(|n| vector_item(&n.to_string(), "", &around(&centres[n % 200], 0.3)))
+        .collect();
+    for part in items.chunks(2_000) {
+        fill(&service, part.iter().cloned()).await;
+    }
+    sealed(&service).await;
+    let search = |probe: &[f32]| pb::SearchRequest {
+        collection: "v".into(),
+        probe: by_vector(probe),
+        ..Default::default()
+    };
+    let mut strangers = (0..300).map(|_| around(&[0.0; 48], 2.0));
+    // Too few to tell.
+    for probe in strangers.by_ref().take(99) {
+        service.find(search(&probe)).await.unwrap();
+    }
+    let request = pb::MeasureRecallRequest {
+        questions: 99,
+        ..of("v")
+    };
+    let before = measure(&service, request).await.unwrap();
+    assert_eq!((before.recent_queries, before.stored_items), (99, 0));
+    assert!(before.recall_high < 0.96, "{before:?}");
+    for probe in strangers {
+        service.find(search(&probe)).await.unwrap();
+    }
+    // Whatever is written, there is a look at what else may be done.
+    fill(&service, std::iter::once(items[0].clone())).await;
+    let mut now = before;
+    for _ in 0..600 {
+        now = measure(&service, of("v")).await.unwrap();
+        if now.recall >= 0.98 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    assert!(now.recall >= 0.98, "{now:?}");
+    assert_eq!((now.recent_queries, now.stored_items), (200, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]

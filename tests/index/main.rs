@@ -7,6 +7,7 @@
 )]
 
 mod segments;
+mod strangers;
 
 use proptest::prelude::*;
 use std::collections::BTreeMap;

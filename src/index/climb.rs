@@ -1,0 +1,78 @@
+//! Ways tried, more thorough from one to the next, as long as that may pay.
+
+use super::plan::{Step, Way};
+
+/// By one of so many questions, and once, all ways are tried first.
+const FEW_OF: usize = 8;
+/// A way that finds all by few questions finds all by all in so many times the time at most.
+const BY_ALL: u32 = 4;
+/// A ladder is left where so many steps in a row found no more than those before.
+const IN_VAIN: usize = 2;
+/// A way that finds so much is thorough enough: those beyond are not tried.
+pub(super) const THOROUGH: f32 = 0.9995;
+
+/// Who tells what a way achieves.
+pub(super) trait Ask {
+    /// By one in so many questions.
+    fn ask(&self, way: Way, one_in: usize) -> Step;
+
+    /// What it takes to compare a row by its code.
+    fn row_nanos(&self) -> f32;
+}
+
+/// Tries the ways of each ladder until one takes longer than `most` nanoseconds, or far longer
+/// than another that finds all: by few questions first, and then those worth it by all.
+pub(super) fn climb(asked: &impl Ask, ladders: Vec<Vec<Way>>, most: u32) -> Vec<Step> {
+    let mut ladders: Vec<_> = ladders.into_iter().map(Vec::into_iter).collect();
+    let (mut tried, mut enough): (Vec<Step>, u32) = (Vec::new(), most);
+    for ladder in &mut ladders {
+        let (mut most_found, mut in_vain) = (-1.0, 0);
+        while let Some(way) = ladder.next() {
+            let step = asked.ask(way, FEW_OF);
+            tried.push(step);
+            in_vain = if step.recall > most_found {
+                0
+            } else {
+                in_vain + 1
+            };
+            most_found = step.recall.max(most_found);
+            if step.recall >= THOROUGH {
+                enough = enough.min(step.nanos.saturating_mul(BY_ALL));
+            }
+            if step.nanos > most {
+                *ladder = Vec::new().into_iter();
+            } else if step.nanos > enough || in_vain == IN_VAIN {
+                break;
+            }
+        }
+    }
+    tried.sort_by_key(|step| step.nanos);
+    let by_all = |way| asked.ask(way, 1);
+    let mut steps: Vec<Step> = Vec::new();
+    let promising = |step: &&Step| step.is_promising() && !step.is_beaten(&tried);
+    for step in tried.iter().filter(promising) {
+        let step = by_all(step.way);
+        steps.push(step);
+        if step.recall >= THOROUGH {
+            return steps;
+        }
+    }
+    // Some questions are harder than those few were.
+    for ladder in ladders {
+        for way in ladder {
+            let step = asked.ask(way, FEW_OF);
+            if step.nanos > most {
+                break;
+            }
+            if step.is_beaten(&steps) {
+                continue;
+            }
+            let step = by_all(way);
+            steps.push(step);
+            if step.recall >= THOROUGH {
+                return steps;
+            }
+        }
+    }
+    steps
+}
