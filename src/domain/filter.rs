@@ -31,6 +31,8 @@ pub enum Filter {
     In(String, Scalars),
     /// The field is a number within the range.
     Within(String, Range),
+    /// The field is a string that begins with this.
+    StartsWith(String, String),
     /// The field is there and not null.
     Exists(String),
 }
@@ -82,6 +84,9 @@ impl Filter {
             Self::Within(path, range) => any(payload.at(path), |x| {
                 x.as_f64().is_some_and(|x| range.holds(x))
             }),
+            Self::StartsWith(path, prefix) => any(payload.at(path), |x| {
+                x.as_str().is_some_and(|text| text.starts_with(prefix))
+            }),
             Self::Exists(path) => payload.at(path).is_some_and(|v| !v.is_null()),
         }
     }
@@ -93,7 +98,7 @@ impl Filter {
             Self::And(parts) | Self::Or(parts) => parts.iter().all(Self::is_label_only),
             Self::Not(inner) => inner.is_label_only(),
             Self::LabelIn(_) | Self::HasLabel => true,
-            Self::In(..) | Self::Within(..) | Self::Exists(_) => false,
+            Self::In(..) | Self::Within(..) | Self::StartsWith(..) | Self::Exists(_) => false,
         }
     }
 
@@ -115,7 +120,7 @@ impl Filter {
             Self::Not(inner) => inner.values(),
             Self::LabelIn(labels) => labels.len(),
             Self::In(_, values) => values.len(),
-            Self::HasLabel | Self::Within(..) | Self::Exists(_) => 0,
+            Self::HasLabel | Self::Within(..) | Self::StartsWith(..) | Self::Exists(_) => 0,
         }
     }
 
@@ -186,6 +191,12 @@ mod tests {
         assert!(holds(Filter::Within(p("n"), range(3.0, 4.0))));
         assert!(!holds(Filter::Within(p("n"), range(2.0, 3.0))));
         assert!(!holds(Filter::Within(p("s"), Range::default())));
+        let texts = r#"{"s": "gate-7", "l": ["hall", "roof"], "n": 7}"#;
+        let texts = Payload::new(serde_json::from_str(texts).unwrap()).unwrap();
+        let begins =
+            |at: &str, with: &str| Filter::StartsWith(p(at), p(with)).matches(None, &texts);
+        assert!(begins("s", "gate") && begins("s", "gate-7") && begins("l", "ro"));
+        assert!(!begins("s", "gate-77") && !begins("s", "ate") && !begins("n", "7"));
         assert!(!holds(Filter::Exists(p("z"))));
         assert!(holds(Filter::Not(Box::new(Filter::Exists(p("q"))))));
     }

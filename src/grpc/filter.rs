@@ -84,6 +84,14 @@ fn filter(message: pb::Filter, at: &str, depth: usize) -> Result<Filter, Invalid
             }
             Filter::Within(path(range.field, &at)?, bounds)
         }
+        Condition::StartsWith(starts) => {
+            let at = format!("{at}.starts_with");
+            if starts.prefix.is_empty() {
+                let rule = "the beginning of a string is required";
+                return Err(Invalid::new(format!("{at}.prefix"), "empty", rule));
+            }
+            Filter::StartsWith(path(starts.field, &at)?, starts.prefix)
+        }
         Condition::Exists(exists) => Filter::Exists(path(exists.field, &format!("{at}.exists"))?),
     })
 }

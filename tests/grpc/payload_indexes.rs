@@ -13,6 +13,7 @@ async fn upsert(service: &Service, numbers: std::ops::Range<u32>, site: &str) {
             payload: payload(json!({
                 "camera": {"site": if n % 7 == 0 { "gate" } else { site }},
                 "n": n,
+                "serial": format!("{}-{n:03}", n % 4),
                 "tags": [n % 3, n % 5],
             })),
             ..vector_item(&format!("{n}"), "", &[(n % 100) as f32, (n / 100) as f32])
@@ -49,6 +50,10 @@ fn filters() -> Vec<pb::Filter> {
     let both = pb::FilterList {
         filters: vec![gate(), range.clone(), equals("tags", NumberValue(2.0))],
     };
+    let starts_with = Condition::StartsWith(pb::StartsWithFilter {
+        field: "serial".into(),
+        prefix: "2-1".into(),
+    });
     let not = Condition::Not(Box::new(gate()));
     let condition = |condition| pb::Filter {
         condition: Some(condition),
@@ -59,6 +64,7 @@ fn filters() -> Vec<pb::Filter> {
         equals("tags", NumberValue(4.0)),
         condition(Condition::And(both)),
         condition(not),
+        condition(starts_with),
     ]
 }
 
@@ -79,6 +85,8 @@ async fn answers(service: &Service) -> Vec<Vec<String>> {
     }
     all
 }
+
+const INDEXED: [&str; 4] = ["camera.site", "n", "tags", "serial"];
 
 async fn index(service: &Service, field: &str) -> Result<pb::PayloadIndex, tonic::Status> {
     let request = pb::CreatePayloadIndexRequest {
@@ -118,21 +126,21 @@ async fn answers_stay_what_they_were_before_beside_and_after_an_index() {
 
     // One field covers what is there in the background; the next is asked for beside it.
     index(&service, "camera.site").await.unwrap();
-    for field in ["n", "tags", "n"] {
+    for field in ["n", "tags", "serial", "n"] {
         index(&service, field).await.unwrap();
     }
     assert_eq!(answers(&service).await, before);
-    assert_eq!(ready(&service).await, ["camera.site", "n", "tags"]);
+    assert_eq!(ready(&service).await, INDEXED);
     assert_eq!(answers(&service).await, before);
 
     // What changes is covered at once, and a restart forgets nothing.
     upsert(&service, 300..700, "roof").await;
     let after = answers(&service).await;
     service.restart().await;
-    assert_eq!(ready(&service).await, ["camera.site", "n", "tags"]);
+    assert_eq!(ready(&service).await, INDEXED);
     assert_eq!(answers(&service).await, after);
 
-    for field in ["camera.site", "n", "tags"] {
+    for field in INDEXED {
         let request = pb::DeletePayloadIndexRequest {
             collection: "v".into(),
             field: field.into(),

@@ -132,6 +132,12 @@ async fn filters_mean_what_they_say_and_k_come_back() {
             kind: Some(prost_types::value::Kind::BoolValue(true)),
         }],
     });
+    let begins = |field: &str, prefix: &str| {
+        Condition::StartsWith(pb::StartsWithFilter {
+            field: field.into(),
+            prefix: prefix.into(),
+        })
+    };
     let none = Condition::Exists(pb::ExistsFilter {
         field: "nothing".into(),
     });
@@ -153,6 +159,8 @@ async fn filters_mean_what_they_say_and_k_come_back() {
         ),
         (range, vec![6, 7]),
         (third, (1..=10).map(|n| 3 * n).collect()),
+        (begins("tags", "od"), (0..15).map(|n| 2 * n + 1).collect()),
+        (begins("tags", "dd"), vec![]),
         (none, vec![]),
         (some, (1..=30).collect()),
         (Condition::Or(list(vec![])), vec![]),
@@ -289,6 +297,10 @@ async fn bad_searches_name_the_field() {
         field: "n".into(),
         values: nan().into_iter().collect(),
     });
+    let begins_with_nothing = Condition::StartsWith(pb::StartsWithFilter {
+        field: "n".into(),
+        ..Default::default()
+    });
     let mut deep = filter(Condition::Exists(pb::ExistsFilter { field: "n".into() }));
     for _ in 0..40 {
         deep = Some(pb::Filter {
@@ -396,6 +408,13 @@ async fn bad_searches_name_the_field() {
                 ..good()
             },
             "filter.in.values",
+        ),
+        (
+            pb::SearchRequest {
+                filter: filter(begins_with_nothing),
+                ..good()
+            },
+            "filter.starts_with.prefix",
         ),
         (
             pb::SearchRequest {

@@ -107,6 +107,7 @@ impl<'a> Condition<'a> {
             Filter::HasLabel => (Self::There(&columns.labels), true),
             Filter::In(path, values) => on(path, &|c| Self::one_of(c, values.iter())),
             Filter::Within(path, range) => on(path, &|c| Self::Within(c, c.within(range))),
+            Filter::StartsWith(path, prefix) => on(path, &|c| Self::Within(c, c.starting(prefix))),
             Filter::Exists(path) => on(path, &Self::There),
         }
     }

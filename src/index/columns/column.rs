@@ -140,6 +140,28 @@ impl Column {
             Scalar::Number(n) => range.is_below(n.get()),
             Scalar::Text(_) => false,
         };
+        self.between(before, not_beyond)
+    }
+
+    /// The places of the texts that begin with another: they come one after the other.
+    pub(super) fn starting(&self, prefix: &str) -> Range<u32> {
+        let before = |value: &Scalar| match value {
+            Scalar::Boolean(_) | Scalar::Number(_) => true,
+            Scalar::Text(text) => **text < *prefix,
+        };
+        let not_beyond = |value: &Scalar| match value {
+            Scalar::Boolean(_) | Scalar::Number(_) => true,
+            Scalar::Text(text) => **text < *prefix || text.starts_with(prefix),
+        };
+        self.between(before, not_beyond)
+    }
+
+    /// The places from the first value that is not before a range to the last that is not beyond.
+    fn between(
+        &self,
+        before: impl Fn(&Scalar) -> bool,
+        not_beyond: impl Fn(&Scalar) -> bool,
+    ) -> Range<u32> {
         let place = |at| u32::try_from(at).unwrap_or(u32::MAX);
         let first = self.values.partition_point(before);
         let end = self.values.partition_point(not_beyond).max(first);

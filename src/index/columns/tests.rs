@@ -39,6 +39,7 @@ fn condition() -> impl Strategy<Value = Filter> {
         (path(), bound(), bound(), bound(), bound()).prop_map(|(path, gt, gte, lt, lte)| {
             Filter::Within(path, Range { gt, gte, lt, lte })
         }),
+        (path(), "[abc]{0,2}").prop_map(|(path, prefix)| Filter::StartsWith(path, prefix)),
         path().prop_map(Filter::Exists),
     ];
     leaf.prop_recursive(3, 12, 3, |inner| {
