@@ -14,6 +14,13 @@ async fn upsert(service: &Service, numbers: std::ops::Range<u32>, site: &str) {
                 "camera": {"site": if n % 7 == 0 { "gate" } else { site }},
                 "n": n,
                 "serial": format!("{}-{n:03}", n % 4),
+                // The hour goes on as the clock does, or is that of another one.
+                "taken": match n % 5 {
+                    0 => "yesterday".into(),
+                    1 => format!("2026-11-27T{:02}:00:00Z", n % 24),
+                    2 => format!("2026-11-27T{:02}:00:00.0+02:00", n % 24),
+                    _ => format!("2026-11-27T{:02}:{:02}:00-05:30", n % 24, n % 60),
+                },
                 "tags": [n % 3, n % 5],
             })),
             ..vector_item(&format!("{n}"), "", &[(n % 100) as f32, (n / 100) as f32])
@@ -54,6 +61,19 @@ fn filters() -> Vec<pb::Filter> {
         field: "serial".into(),
         prefix: "2-1".into(),
     });
+    let noon = prost_types::Timestamp {
+        seconds: 1_795_780_800,
+        nanos: 0,
+    };
+    let time_range = Condition::TimeRange(pb::TimeRangeFilter {
+        field: "taken".into(),
+        gte: Some(noon),
+        lt: Some(prost_types::Timestamp {
+            seconds: noon.seconds + 3_600,
+            nanos: 0,
+        }),
+        ..Default::default()
+    });
     let not = Condition::Not(Box::new(gate()));
     let condition = |condition| pb::Filter {
         condition: Some(condition),
@@ -65,6 +85,7 @@ fn filters() -> Vec<pb::Filter> {
         condition(Condition::And(both)),
         condition(not),
         condition(starts_with),
+        condition(time_range),
     ]
 }
 
@@ -86,7 +107,7 @@ async fn answers(service: &Service) -> Vec<Vec<String>> {
     all
 }
 
-const INDEXED: [&str; 4] = ["camera.site", "n", "tags", "serial"];
+const INDEXED: [&str; 5] = ["camera.site", "n", "tags", "serial", "taken"];
 
 async fn index(service: &Service, field: &str) -> Result<pb::PayloadIndex, tonic::Status> {
     let request = pb::CreatePayloadIndexRequest {
@@ -126,7 +147,7 @@ async fn answers_stay_what_they_were_before_beside_and_after_an_index() {
 
     // One field covers what is there in the background; the next is asked for beside it.
     index(&service, "camera.site").await.unwrap();
-    for field in ["n", "tags", "serial", "n"] {
+    for field in ["n", "tags", "serial", "taken", "n"] {
         index(&service, field).await.unwrap();
     }
     assert_eq!(answers(&service).await, before);
