@@ -1,6 +1,6 @@
 //! Which items a request means: a condition over label and payload.
 
-use super::{Invalid, Label, Payload, Scalars};
+use super::{Invalid, Label, Payload, Range, Scalars, Timestamp};
 use serde_json::Value;
 use std::collections::HashSet;
 
@@ -31,41 +31,12 @@ pub enum Filter {
     In(String, Scalars),
     /// The field is a number within the range.
     Within(String, Range),
+    /// The field is a moment within the range, told as RFC 3339 does.
+    During(String, Range<Timestamp>),
+    /// The field is a string that begins with this.
+    StartsWith(String, String),
     /// The field is there and not null.
     Exists(String),
-}
-
-/// Bounds on a number; an absent bound does not bound.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct Range {
-    /// Greater than.
-    pub gt: Option<f64>,
-    /// Greater than or equal.
-    pub gte: Option<f64>,
-    /// Less than.
-    pub lt: Option<f64>,
-    /// Less than or equal.
-    pub lte: Option<f64>,
-}
-
-impl Range {
-    /// Whether a number is within.
-    #[must_use]
-    pub fn holds(&self, x: f64) -> bool {
-        self.is_above(x) && self.is_below(x)
-    }
-
-    /// Whether a number meets the lower bounds; then so do all larger ones.
-    #[must_use]
-    pub fn is_above(&self, x: f64) -> bool {
-        self.gt.is_none_or(|b| x > b) && self.gte.is_none_or(|b| x >= b)
-    }
-
-    /// Whether a number meets the upper bounds; then so do all smaller ones.
-    #[must_use]
-    pub fn is_below(&self, x: f64) -> bool {
-        self.lt.is_none_or(|b| x < b) && self.lte.is_none_or(|b| x <= b)
-    }
 }
 
 impl Filter {
@@ -80,7 +51,14 @@ impl Filter {
             Self::HasLabel => label.is_some(),
             Self::In(path, values) => any(payload.at(path), |x| values.contains(x)),
             Self::Within(path, range) => any(payload.at(path), |x| {
-                x.as_f64().is_some_and(|x| range.holds(x))
+                x.as_f64().is_some_and(|x| range.holds(&x))
+            }),
+            Self::During(path, range) => any(payload.at(path), |x| {
+                let time = x.as_str().and_then(Timestamp::parse);
+                time.is_some_and(|time| range.holds(&time))
+            }),
+            Self::StartsWith(path, prefix) => any(payload.at(path), |x| {
+                x.as_str().is_some_and(|text| text.starts_with(prefix))
             }),
             Self::Exists(path) => payload.at(path).is_some_and(|v| !v.is_null()),
         }
@@ -93,7 +71,11 @@ impl Filter {
             Self::And(parts) | Self::Or(parts) => parts.iter().all(Self::is_label_only),
             Self::Not(inner) => inner.is_label_only(),
             Self::LabelIn(_) | Self::HasLabel => true,
-            Self::In(..) | Self::Within(..) | Self::Exists(_) => false,
+            Self::In(..)
+            | Self::Within(..)
+            | Self::During(..)
+            | Self::StartsWith(..)
+            | Self::Exists(_) => false,
         }
     }
 
@@ -115,7 +97,11 @@ impl Filter {
             Self::Not(inner) => inner.values(),
             Self::LabelIn(labels) => labels.len(),
             Self::In(_, values) => values.len(),
-            Self::HasLabel | Self::Within(..) | Self::Exists(_) => 0,
+            Self::HasLabel
+            | Self::Within(..)
+            | Self::During(..)
+            | Self::StartsWith(..)
+            | Self::Exists(_) => 0,
         }
     }
 
@@ -186,6 +172,12 @@ mod tests {
         assert!(holds(Filter::Within(p("n"), range(3.0, 4.0))));
         assert!(!holds(Filter::Within(p("n"), range(2.0, 3.0))));
         assert!(!holds(Filter::Within(p("s"), Range::default())));
+        let texts = r#"{"s": "gate-7", "l": ["hall", "roof"], "n": 7}"#;
+        let texts = Payload::new(serde_json::from_str(texts).unwrap()).unwrap();
+        let begins =
+            |at: &str, with: &str| Filter::StartsWith(p(at), p(with)).matches(None, &texts);
+        assert!(begins("s", "gate") && begins("s", "gate-7") && begins("l", "ro"));
+        assert!(!begins("s", "gate-77") && !begins("s", "ate") && !begins("n", "7"));
         assert!(!holds(Filter::Exists(p("z"))));
         assert!(holds(Filter::Not(Box::new(Filter::Exists(p("q"))))));
     }

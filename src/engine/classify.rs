@@ -3,6 +3,7 @@
 use super::collection::{Collection, RowTag};
 use super::decide::{Against, Decide, Judge, OperatingPoint};
 use super::error::Error;
+use super::matching::Matching;
 use super::probe::{Probe, Resolved};
 use super::search::filter_cost;
 use super::state::State;
@@ -185,8 +186,9 @@ impl Ask {
 
     /// Every label by its nearest example, nearest first.
     pub(super) fn nearest_of_all(&self, state: &State<'_>, judge: &Judge) -> Vec<LabelScore> {
-        let examples = self.nearest_of_each(state, |_| true);
-        let mut scores = self.scores(state, Rule::Nearest, &examples);
+        let rows = &self.matching(state);
+        let examples = self.nearest_of_each(rows, |_| true);
+        let mut scores = self.scores(rows, Rule::Nearest, &examples);
         for score in &mut scores {
             score.probability = judge.probability(score.similarity);
         }
@@ -194,30 +196,29 @@ impl Ask {
     }
 
     /// Whether a row is an example that counts.
-    fn counts(&self, state: &State<'_>, seq: u64, tag: &RowTag) -> bool {
-        tag.label.is_some()
-            && self.probe.itself.as_ref() != Some(&tag.id)
-            && self
-                .how
-                .filter
-                .as_ref()
-                .is_none_or(|f| state.matches(f, seq, tag))
+    fn counts(&self, rows: &Matching<'_>, seq: u64, tag: &RowTag) -> bool {
+        tag.label.is_some() && self.probe.itself.as_ref() != Some(&tag.id) && rows.holds(seq, tag)
+    }
+
+    fn matching<'a>(&'a self, state: &'a State<'a>) -> Matching<'a> {
+        Matching::new(state, self.how.filter.as_ref())
     }
 
     fn run(&self, state: &State<'_>) -> Vec<LabelScore> {
+        let rows = &self.matching(state);
         match self.how.method {
-            Method::Nearest => self.nearest(state),
+            Method::Nearest => self.nearest(rows),
             Method::Vote => {
-                let examples = self.examples(state, self.how.votes);
-                self.scores(state, Rule::Vote, &examples)
+                let examples = self.examples(rows, self.how.votes);
+                self.scores(rows, Rule::Vote, &examples)
             }
-            Method::Prototype => self.prototypes(state),
+            Method::Prototype => self.prototypes(rows),
         }
     }
 
     /// The n nearest examples.
-    fn examples(&self, state: &State<'_>, n: usize) -> Vec<Example> {
-        let keep = |seq: u64, tag: &RowTag| self.counts(state, seq, tag);
+    fn examples(&self, rows: &Matching<'_>, n: usize) -> Vec<Example> {
+        let keep = |seq: u64, tag: &RowTag| self.counts(rows, seq, tag);
         let mut filter = vec![Filter::HasLabel];
         filter.extend(self.how.filter.clone());
         let query = Query {
@@ -226,7 +227,7 @@ impl Ask {
             // One more, since the probe may find itself.
             ..exact(&self.probe.vector, n + 1)
         };
-        let found = state.snapshot().search(&query, Some(&keep));
+        let found = rows.state.snapshot().search(&query, Some(&keep));
         let itself = |hit: &Hit<RowTag>| self.probe.itself.as_ref() == Some(&hit.tag.id);
         let others = found.into_iter().filter(|hit| !itself(hit)).take(n);
         let labelled = others.filter_map(|hit| {
@@ -240,28 +241,29 @@ impl Ask {
     }
 
     /// Few examples usually tell enough labels; where they do not, every row is asked once.
-    fn nearest(&self, state: &State<'_>) -> Vec<LabelScore> {
+    fn nearest(&self, rows: &Matching<'_>) -> Vec<LabelScore> {
         let n = 4 * self.how.labels;
-        let mut examples = self.examples(state, n);
+        let mut examples = self.examples(rows, n);
         let labels: HashSet<&Label> = examples.iter().map(|e| &e.label).collect();
-        let wanted = self.how.labels.min(state.collection().label_count());
+        let wanted = self.how.labels.min(rows.state.collection().label_count());
         if labels.len() < wanted && examples.len() == n {
-            examples = self.nearest_of_each(state, |_| true);
+            examples = self.nearest_of_each(rows, |_| true);
         }
-        self.scores(state, Rule::Nearest, &examples)
+        self.scores(rows, Rule::Nearest, &examples)
     }
 
     /// The nearest example of each label that is wanted, nearest first.
     fn nearest_of_each<'s>(
         &self,
-        state: &'s State<'_>,
+        rows: &Matching<'s>,
         wanted: impl Fn(&Label) -> bool,
     ) -> Vec<Example> {
         let group = |seq: u64, tag: &'s RowTag| {
             let label = tag.label.as_ref().filter(|label| wanted(label))?;
-            self.counts(state, seq, tag).then_some(label)
+            self.counts(rows, seq, tag).then_some(label)
         };
-        let nearest = state
+        let nearest = rows
+            .state
             .snapshot()
             .nearest_of_each(&self.probe.vector, 1, group);
         let example = |(label, hits): (&Label, Vec<Hit<RowTag>>)| {
@@ -275,8 +277,8 @@ impl Ask {
         nearest.into_iter().filter_map(example).collect()
     }
 
-    fn scores(&self, state: &State<'_>, rule: Rule, examples: &[Example]) -> Vec<LabelScore> {
-        let metric = state.collection().record().metric;
+    fn scores(&self, rows: &Matching<'_>, rule: Rule, examples: &[Example]) -> Vec<LabelScore> {
+        let metric = rows.state.collection().record().metric;
         let ranked = rank(rule, examples).into_iter().take(self.how.labels);
         let scores = ranked.map(|r| LabelScore {
             label: r.label,
@@ -290,12 +292,12 @@ impl Ask {
     }
 
     /// One pass for the means; another for the leading labels' examples nearest to the probe.
-    fn prototypes(&self, state: &State<'_>) -> Vec<LabelScore> {
-        let metric = state.collection().record().metric;
+    fn prototypes(&self, rows: &Matching<'_>) -> Vec<LabelScore> {
+        let metric = rows.state.collection().record().metric;
         let mut sums: HashMap<&Label, (Vec<f32>, usize)> = HashMap::new();
-        for (seq, tag, vector) in state.snapshot().iter() {
+        for (seq, tag, vector) in rows.state.snapshot().iter() {
             let Some(label) = &tag.label else { continue };
-            if !self.counts(state, seq, tag) {
+            if !self.counts(rows, seq, tag) {
                 continue;
             }
             let (sum, n) = sums
@@ -319,7 +321,7 @@ impl Ask {
         ranked.sort_by(|a, b| a.1.total_cmp(&b.1).then_with(|| a.0.cmp(&b.0)));
         ranked.truncate(self.how.labels);
         let leaders: HashSet<&Label> = ranked.iter().map(|(label, _)| label).collect();
-        let examples = self.nearest_of_each(state, |label| leaders.contains(label));
+        let examples = self.nearest_of_each(rows, |label| leaders.contains(label));
         let mut examples: HashMap<Label, ItemId> =
             examples.into_iter().map(|e| (e.label, e.id)).collect();
         let scores = ranked.iter().filter_map(|(label, distance)| {

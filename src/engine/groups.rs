@@ -6,6 +6,7 @@
 
 use super::collection::RowTag;
 use super::error::Error;
+use super::matching::Matching;
 use super::probe::Probe;
 use super::search::{Ask, Hit, Nearest, Search, filter_cost};
 use super::state::State;
@@ -114,13 +115,13 @@ impl Grouped {
 
     /// The groups wanted, nearest first.
     fn groups(&self, state: &State<'_>) -> Vec<Rows> {
-        let mut found = Vec::new();
+        let (mut found, matching) = (Vec::new(), self.ask.matching(state));
         let tries = TRIES.map(|times| self.ask.k * self.each * times);
         for wanted in tries {
             if state.is_given_up() || wanted > MOST_TRIED {
                 break;
             }
-            let rows = self.ask.nearest(state, wanted);
+            let rows = self.ask.nearest(&matching, wanted);
             let all = rows.len() < wanted;
             found = self.gathered(rows);
             if all || self.is_whole(state, &found) {
@@ -128,7 +129,7 @@ impl Grouped {
                 return found;
             }
         }
-        self.completed(state, found)
+        self.completed(&matching, found)
     }
 
     /// Rows, nearest first, by their labels; the groups in the order of their nearest.
@@ -175,7 +176,7 @@ impl Grouped {
 
     /// What was found, with what is missing: if enough groups were found, of those that are not
     /// full; else of all others.
-    fn completed<'s>(&self, state: &'s State<'_>, mut found: Vec<Rows>) -> Vec<Rows> {
+    fn completed<'s>(&self, matching: &Matching<'s>, mut found: Vec<Rows>) -> Vec<Rows> {
         let open = found.len() < self.ask.k;
         found.truncate(self.ask.k);
         let (full, short): (Vec<Rows>, Vec<Rows>) =
@@ -192,13 +193,12 @@ impl Grouped {
                 missing.contains(label)
             }
         };
-        let filter = self.ask.search.filter.as_ref();
+        let state = matching.state;
         let itself = self.ask.probe.itself.as_ref();
         let group = |seq: u64, tag: &'s RowTag| {
             let label = tag.label.as_ref().filter(|label| wanted(label))?;
-            let counts = itself != Some(&tag.id)
-                && !state.is_given_up()
-                && filter.is_none_or(|f| state.matches(f, seq, tag));
+            let counts =
+                itself != Some(&tag.id) && !state.is_given_up() && matching.holds(seq, tag);
             counts.then_some(label)
         };
         let vector = &self.ask.probe.vector;

@@ -24,6 +24,7 @@ mod inspect;
 mod item;
 mod items;
 mod limits;
+mod matching;
 mod models;
 mod one_to_one;
 mod operation;

@@ -2,6 +2,7 @@
 
 use super::collection::{Collection, RowTag};
 use super::error::Error;
+use super::matching::Matching;
 use super::probe::{Probe, Resolved};
 use super::size::encoded_bytes;
 use super::state::{State, consistently};
@@ -202,17 +203,22 @@ impl Ask {
     }
 
     /// The `k` nearest rows that match, perhaps the probe itself among them.
-    pub(super) fn nearest(&self, state: &State<'_>, k: usize) -> Vec<index::Hit<RowTag>> {
-        let filter = self.search.filter.as_ref();
-        let keep = |seq: u64, tag: &RowTag| filter.is_none_or(|f| state.matches(f, seq, tag));
-        let filtered = filter.map(|_| &keep as _);
-        state.timed(|snapshot| snapshot.search(&self.query(k), filtered))
+    pub(super) fn nearest(&self, rows: &Matching<'_>, k: usize) -> Vec<index::Hit<RowTag>> {
+        let keep = |seq: u64, tag: &RowTag| rows.holds(seq, tag);
+        let filtered = self.search.filter.as_ref().map(|_| &keep as _);
+        rows.state
+            .timed(|snapshot| snapshot.search(&self.query(k), filtered))
+    }
+
+    /// A state as this search's filter shows it.
+    pub(super) fn matching<'a>(&'a self, state: &'a State<'a>) -> Matching<'a> {
+        Matching::new(state, self.search.filter.as_ref())
     }
 
     fn run(&self, state: &State<'_>) -> Result<Nearest<Hit>, Error> {
         // One more where the probe may find itself.
         let k = self.k + usize::from(self.probe.itself.is_some());
-        let mut found = self.nearest(state, k);
+        let mut found = self.nearest(&self.matching(state), k);
         if let Some(itself) = &self.probe.itself {
             found.retain(|hit| hit.tag.id != *itself);
         }

@@ -5,7 +5,6 @@ use super::collection::{Collection, RowTag};
 use super::error::Error;
 use super::limits::Limits;
 use super::search::Nearest;
-use crate::domain::Filter;
 use crate::index::Snapshot;
 use crate::store::{ItemRecord, Tag};
 use std::cell::{Cell, RefCell};
@@ -126,20 +125,12 @@ impl<'a> State<'a> {
         Ok(bytes)
     }
 
-    /// Whether a row matches. What goes wrong on the way fails the query at its end.
-    pub(super) fn matches(&self, filter: &Filter, seq: u64, tag: &Tag) -> bool {
-        if self.is_given_up() {
-            return false;
-        }
-        if filter.is_label_only() {
-            return filter.matches(tag.label.as_ref(), &crate::domain::Payload::default());
-        }
-        match self.record(seq, tag) {
-            Ok(record) => record.is_some_and(|r| filter.matches(r.label.as_ref(), &r.payload)),
-            Err(error) => {
-                self.failure.borrow_mut().get_or_insert(error);
-                false
-            }
-        }
+    /// The record of a row of this state, if it can be read. What goes wrong fails the query at its
+    /// end.
+    pub(super) fn readable(&self, seq: u64, tag: &Tag) -> Option<ItemRecord> {
+        self.record(seq, tag).unwrap_or_else(|error| {
+            self.failure.borrow_mut().get_or_insert(error);
+            None
+        })
     }
 }

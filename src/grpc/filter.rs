@@ -2,7 +2,7 @@
 
 use super::pb::{self, filter::Condition};
 use super::structs;
-use crate::domain::{Filter, Invalid, Label, MAX_FILTER_DEPTH, Range, Scalars};
+use crate::domain::{Filter, Invalid, Label, MAX_FILTER_DEPTH, Range, Scalars, Timestamp};
 use serde_json::Value;
 
 const MAX_PARTS: usize = 1_000;
@@ -59,33 +59,58 @@ fn filter(message: pb::Filter, at: &str, depth: usize) -> Result<Filter, Invalid
             let values = values.map(|v| scalar(Some(v), &format!("{at}.values")));
             Filter::In(path(list.field, &at)?, values.collect::<Result<_, _>>()?)
         }
-        Condition::Range(range) => {
-            let at = format!("{at}.range");
-            let bounds = Range {
-                gt: range.gt,
-                gte: range.gte,
-                lt: range.lt,
-                lte: range.lte,
-            };
-            let given = [range.gt, range.gte, range.lt, range.lte];
-            if given.iter().all(Option::is_none) {
-                return Err(Invalid::new(
-                    at,
-                    "no bound",
-                    "at least one bound must be set",
-                ));
+        Condition::Range(range) => number_range(range, &format!("{at}.range"))?,
+        Condition::TimeRange(range) => time_range(range, &format!("{at}.time_range"))?,
+        Condition::StartsWith(starts) => {
+            let at = format!("{at}.starts_with");
+            if starts.prefix.is_empty() {
+                let rule = "the beginning of a string is required";
+                return Err(Invalid::new(format!("{at}.prefix"), "empty", rule));
             }
-            if let Some(nan) = given.iter().flatten().find(|b| b.is_nan()) {
-                return Err(Invalid::new(
-                    at,
-                    nan.to_string(),
-                    "a bound must be a number",
-                ));
-            }
-            Filter::Within(path(range.field, &at)?, bounds)
+            Filter::StartsWith(path(starts.field, &at)?, starts.prefix)
         }
         Condition::Exists(exists) => Filter::Exists(path(exists.field, &format!("{at}.exists"))?),
     })
+}
+
+fn number_range(range: pb::RangeFilter, at: &str) -> Result<Filter, Invalid> {
+    let bounds = Range {
+        gt: range.gt,
+        gte: range.gte,
+        lt: range.lt,
+        lte: range.lte,
+    };
+    check_bounded(&bounds, at)?;
+    let given = [range.gt, range.gte, range.lt, range.lte];
+    if let Some(nan) = given.iter().flatten().find(|b| b.is_nan()) {
+        let rule = "a bound must be a number";
+        return Err(Invalid::new(at, nan.to_string(), rule));
+    }
+    Ok(Filter::Within(path(range.field, at)?, bounds))
+}
+
+fn time_range(range: pb::TimeRangeFilter, at: &str) -> Result<Filter, Invalid> {
+    let bound = |name, bound: Option<prost_types::Timestamp>| {
+        let time =
+            |b: prost_types::Timestamp| Timestamp::new(&format!("{at}.{name}"), b.seconds, b.nanos);
+        bound.map(time).transpose()
+    };
+    let bounds = Range {
+        gt: bound("gt", range.gt)?,
+        gte: bound("gte", range.gte)?,
+        lt: bound("lt", range.lt)?,
+        lte: bound("lte", range.lte)?,
+    };
+    check_bounded(&bounds, at)?;
+    Ok(Filter::During(path(range.field, at)?, bounds))
+}
+
+fn check_bounded<T: PartialOrd>(range: &Range<T>, at: &str) -> Result<(), Invalid> {
+    if range.is_bounded() {
+        return Ok(());
+    }
+    let rule = "at least one bound must be set";
+    Err(Invalid::new(at, "no bound", rule))
 }
 
 fn parts(list: pb::FilterList, at: &str, depth: usize) -> Result<Vec<Filter>, Invalid> {

@@ -23,3 +23,10 @@ pub use tables::{
     BLOCK, SUBSPACES, Scale, Squares, Sums, TABLE_TOP, WORDS, bounds, keys_within, products,
     quantise, sums_below, table_kernel_name, table_sums,
 };
+
+/// Dimensions that kernels are tested with; fewer by an interpreter (Miri).
+#[cfg(test)]
+fn dimensions() -> impl Iterator<Item = usize> {
+    let all = (1..=130).chain([784, 1000, 4096]);
+    all.step_by(if cfg!(miri) { 16 } else { 1 })
+}

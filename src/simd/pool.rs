@@ -269,7 +269,8 @@ mod tests {
             let mut pool = Pool::default();
             pool.clear(most);
             let (mut model, mut closed) = (Vec::new(), Vec::new());
-            for some in numbers(9, 2_000).chunks(37) {
+            let n = if cfg!(miri) { 400 } else { 2_000 };
+            for some in numbers(9, n).chunks(37) {
                 let below = some.iter().copied().filter(|v| *v < pool.limit());
                 let below: Vec<u64> = below.collect();
                 pool.offer(&below);

@@ -176,6 +176,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "it maps no files")]
     fn rows_in_a_file_are_the_same_and_no_memory() {
         let dir = tempfile::tempdir().unwrap();
         let mut rows = AlignedRows::with_capacity(17, 3);

@@ -434,7 +434,9 @@ mod tests {
 
     #[test]
     fn every_kernel_sums_up_the_same() {
-        for subspaces in [1, 2, 3, 7, 25, 99, SUBSPACES] {
+        let most = if cfg!(miri) { 3 } else { SUBSPACES };
+        let all = [1, 2, 3, 7, 25, 99, SUBSPACES];
+        for subspaces in all.into_iter().filter(|n| *n <= most) {
             for top in [1, 80, u32::from(TABLE_TOP) + 1] {
                 let tables: Vec<u8> = (0..(subspaces * WORDS) as u32)
                     .map(|i| (i.wrapping_mul(2_654_435_761) >> 9) as u8 % top as u8)

@@ -206,3 +206,38 @@ async fn payloads_have_a_depth_and_a_size() {
         "item.payload",
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn zeros_have_no_cosine_and_are_told_so() {
+    let service = Service::start().await;
+    let zeros = || vector_item("zeros", "", &[0.0, -0.0]);
+    for metric in [pb::Metric::Euclidean, pb::Metric::Dot] {
+        let name = format!("{metric:?}").to_lowercase();
+        service.vectors(&name, 2, metric).await;
+        service.put(&name, zeros()).await.unwrap();
+    }
+    service.vectors("v", 2, pb::Metric::Cosine).await;
+    let good = vector_item("good", "", &[0.0, 1.0]);
+    service.put("v", good.clone()).await.unwrap();
+    let batch = pb::BatchUpsertItemsRequest {
+        collection: "v".into(),
+        items: vec![good, zeros()],
+        ..Default::default()
+    };
+    let search = pb::SearchRequest {
+        collection: "v".into(),
+        probe: by_vector(&[0.0, 0.0]),
+        ..Default::default()
+    };
+    let batch = service.items().batch_upsert_items(batch).await;
+    let refused = [
+        (service.put("v", zeros()).await.err(), "item.vector"),
+        (batch.err(), "items[1].vector"),
+        (service.find(search).await.err(), "probe.vector"),
+    ];
+    for (status, field) in refused {
+        let status = status.unwrap();
+        assert_error(&status, Code::InvalidArgument, "INVALID_FIELD", field);
+        assert!(status.message().contains("zero vector"), "{status:?}");
+    }
+}

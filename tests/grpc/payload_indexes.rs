@@ -13,6 +13,14 @@ async fn upsert(service: &Service, numbers: std::ops::Range<u32>, site: &str) {
             payload: payload(json!({
                 "camera": {"site": if n % 7 == 0 { "gate" } else { site }},
                 "n": n,
+                "serial": format!("{}-{n:03}", n % 4),
+                // The hour goes on as the clock does, or is that of another one.
+                "taken": match n % 5 {
+                    0 => "yesterday".into(),
+                    1 => format!("2026-11-27T{:02}:00:00Z", n % 24),
+                    2 => format!("2026-11-27T{:02}:00:00.0+02:00", n % 24),
+                    _ => format!("2026-11-27T{:02}:{:02}:00-05:30", n % 24, n % 60),
+                },
                 "tags": [n % 3, n % 5],
             })),
             ..vector_item(&format!("{n}"), "", &[(n % 100) as f32, (n / 100) as f32])
@@ -49,6 +57,23 @@ fn filters() -> Vec<pb::Filter> {
     let both = pb::FilterList {
         filters: vec![gate(), range.clone(), equals("tags", NumberValue(2.0))],
     };
+    let starts_with = Condition::StartsWith(pb::StartsWithFilter {
+        field: "serial".into(),
+        prefix: "2-1".into(),
+    });
+    let noon = prost_types::Timestamp {
+        seconds: 1_795_780_800,
+        nanos: 0,
+    };
+    let time_range = Condition::TimeRange(pb::TimeRangeFilter {
+        field: "taken".into(),
+        gte: Some(noon),
+        lt: Some(prost_types::Timestamp {
+            seconds: noon.seconds + 3_600,
+            nanos: 0,
+        }),
+        ..Default::default()
+    });
     let not = Condition::Not(Box::new(gate()));
     let condition = |condition| pb::Filter {
         condition: Some(condition),
@@ -59,6 +84,8 @@ fn filters() -> Vec<pb::Filter> {
         equals("tags", NumberValue(4.0)),
         condition(Condition::And(both)),
         condition(not),
+        condition(starts_with),
+        condition(time_range),
     ]
 }
 
@@ -79,6 +106,8 @@ async fn answers(service: &Service) -> Vec<Vec<String>> {
     }
     all
 }
+
+const INDEXED: [&str; 5] = ["camera.site", "n", "tags", "serial", "taken"];
 
 async fn index(service: &Service, field: &str) -> Result<pb::PayloadIndex, tonic::Status> {
     let request = pb::CreatePayloadIndexRequest {
@@ -118,21 +147,21 @@ async fn answers_stay_what_they_were_before_beside_and_after_an_index() {
 
     // One field covers what is there in the background; the next is asked for beside it.
     index(&service, "camera.site").await.unwrap();
-    for field in ["n", "tags", "n"] {
+    for field in ["n", "tags", "serial", "taken", "n"] {
         index(&service, field).await.unwrap();
     }
     assert_eq!(answers(&service).await, before);
-    assert_eq!(ready(&service).await, ["camera.site", "n", "tags"]);
+    assert_eq!(ready(&service).await, INDEXED);
     assert_eq!(answers(&service).await, before);
 
     // What changes is covered at once, and a restart forgets nothing.
     upsert(&service, 300..700, "roof").await;
     let after = answers(&service).await;
     service.restart().await;
-    assert_eq!(ready(&service).await, ["camera.site", "n", "tags"]);
+    assert_eq!(ready(&service).await, INDEXED);
     assert_eq!(answers(&service).await, after);
 
-    for field in ["camera.site", "n", "tags"] {
+    for field in INDEXED {
         let request = pb::DeletePayloadIndexRequest {
             collection: "v".into(),
             field: field.into(),

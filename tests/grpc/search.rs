@@ -33,7 +33,7 @@ fn text(s: &str) -> prost_types::Value {
 async fn line(service: &Service, metric: pb::Metric) {
     service.vectors("v", 2, metric).await;
     let items = (1..=30_u32).map(|n| pb::Item {
-        payload: payload(json!({"n": n, "tags": [if n % 2 == 0 { "even" } else { "odd" }], "deep": {"third": n % 3 == 0}})),
+        payload: payload(json!({"n": n, "at": format!("2026-11-{n:02}T00:30:00+01:00"), "tags": [if n % 2 == 0 { "even" } else { "odd" }], "deep": {"third": n % 3 == 0}})),
         ..vector_item(&format!("{n:02}"), if n <= 10 { "low" } else { "" }, &[n as f32, 1.0])
     });
     let batch = pb::BatchUpsertItemsRequest {
@@ -132,6 +132,20 @@ async fn filters_mean_what_they_say_and_k_come_back() {
             kind: Some(prost_types::value::Kind::BoolValue(true)),
         }],
     });
+    let begins = |field: &str, prefix: &str| {
+        Condition::StartsWith(pb::StartsWithFilter {
+            field: field.into(),
+            prefix: prefix.into(),
+        })
+    };
+    let during = |field: &str, gte: &str, lt: &str| {
+        Condition::TimeRange(pb::TimeRangeFilter {
+            field: field.into(),
+            gte: Some(gte.parse().unwrap()),
+            lt: Some(lt.parse().unwrap()),
+            ..Default::default()
+        })
+    };
     let none = Condition::Exists(pb::ExistsFilter {
         field: "nothing".into(),
     });
@@ -153,6 +167,16 @@ async fn filters_mean_what_they_say_and_k_come_back() {
         ),
         (range, vec![6, 7]),
         (third, (1..=10).map(|n| 3 * n).collect()),
+        (
+            during("at", "2026-11-04T23:30:00Z", "2026-11-06T23:30:00Z"),
+            vec![5, 6],
+        ),
+        (
+            during("n", "0001-01-01T00:00:00Z", "9999-01-01T00:00:00Z"),
+            vec![],
+        ),
+        (begins("tags", "od"), (0..15).map(|n| 2 * n + 1).collect()),
+        (begins("tags", "dd"), vec![]),
         (none, vec![]),
         (some, (1..=30).collect()),
         (Condition::Or(list(vec![])), vec![]),
@@ -289,6 +313,22 @@ async fn bad_searches_name_the_field() {
         field: "n".into(),
         values: nan().into_iter().collect(),
     });
+    let begins_with_nothing = Condition::StartsWith(pb::StartsWithFilter {
+        field: "n".into(),
+        ..Default::default()
+    });
+    let no_time = Condition::TimeRange(pb::TimeRangeFilter {
+        field: "n".into(),
+        ..Default::default()
+    });
+    let no_such_time = Condition::TimeRange(pb::TimeRangeFilter {
+        field: "n".into(),
+        lt: Some(prost_types::Timestamp {
+            seconds: 0,
+            nanos: 1_000_000_000,
+        }),
+        ..Default::default()
+    });
     let mut deep = filter(Condition::Exists(pb::ExistsFilter { field: "n".into() }));
     for _ in 0..40 {
         deep = Some(pb::Filter {
@@ -396,6 +436,27 @@ async fn bad_searches_name_the_field() {
                 ..good()
             },
             "filter.in.values",
+        ),
+        (
+            pb::SearchRequest {
+                filter: filter(begins_with_nothing),
+                ..good()
+            },
+            "filter.starts_with.prefix",
+        ),
+        (
+            pb::SearchRequest {
+                filter: filter(no_time),
+                ..good()
+            },
+            "filter.time_range",
+        ),
+        (
+            pb::SearchRequest {
+                filter: filter(no_such_time),
+                ..good()
+            },
+            "filter.time_range.lt",
         ),
         (
             pb::SearchRequest {

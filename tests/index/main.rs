@@ -6,6 +6,7 @@
     reason = "a test may panic"
 )]
 
+mod edges;
 mod segments;
 mod strangers;
 

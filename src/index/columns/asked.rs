@@ -1,7 +1,8 @@
 //! A filter asked of a part's columns.
 
 use super::column::Column;
-use super::{Columns, text};
+use super::places::Places;
+use super::{Columns, Field, text};
 use crate::domain::{Filter, Scalar};
 use std::ops::Range;
 
@@ -12,10 +13,10 @@ enum Condition<'a> {
     Any(Vec<Self>),
     Not(Box<Self>),
     /// Some value is among these.
-    Within(&'a Column, Range<u32>),
+    Within(&'a Places, Range<u32>),
     /// Some value is one of these, ascending.
-    OneOf(&'a Column, Vec<u32>),
-    There(&'a Column),
+    OneOf(&'a Places, Vec<u32>),
+    There(&'a Places),
 }
 
 /// A filter, as far as columns answer it.
@@ -83,9 +84,9 @@ impl<'a> Condition<'a> {
     fn of(columns: &'a Columns, filter: &Filter, at: u64) -> (Self, bool) {
         let unknown = || (Self::All(Vec::new()), false);
         let of = |part: &Filter| Self::of(columns, part, at);
-        let on = |path: &str, condition: &dyn Fn(&'a Column) -> Self| {
-            let column = columns.column(path, at);
-            column.map_or_else(unknown, |column| (condition(column), true))
+        let on = |path: &str, condition: &dyn Fn(&'a Field) -> Self| {
+            let field = columns.field(path, at);
+            field.map_or_else(unknown, |field| (condition(field), true))
         };
         match filter {
             Filter::And(all) => {
@@ -104,19 +105,33 @@ impl<'a> Condition<'a> {
                 let labels = labels.iter().map(text);
                 (Self::one_of(&columns.labels, labels), true)
             }
-            Filter::HasLabel => (Self::There(&columns.labels), true),
-            Filter::In(path, values) => on(path, &|c| Self::one_of(c, values.iter())),
-            Filter::Within(path, range) => on(path, &|c| Self::Within(c, c.within(range))),
-            Filter::Exists(path) => on(path, &Self::There),
+            Filter::HasLabel => (Self::There(&columns.labels.places), true),
+            Filter::In(path, values) => on(path, &|f| Self::one_of(&f.column, values.iter())),
+            Filter::Within(path, range) => {
+                on(path, &|f| Self::among(&f.column, f.column.within(range)))
+            }
+            Filter::During(path, range) => on(path, &|f| match &f.times {
+                Some(times) => Self::among(times, times.during(range)),
+                // What no row meets.
+                None => Self::Any(Vec::new()),
+            }),
+            Filter::StartsWith(path, prefix) => {
+                on(path, &|f| Self::among(&f.column, f.column.starting(prefix)))
+            }
+            Filter::Exists(path) => on(path, &|f| Self::There(&f.column.places)),
         }
+    }
+
+    fn among<V>(column: &'a Column<V>, places: Range<u32>) -> Self {
+        Self::Within(&column.places, places)
     }
 
     fn one_of(column: &'a Column, values: impl Iterator<Item = Scalar>) -> Self {
         let mut places: Vec<u32> = values.filter_map(|v| column.place(&v)).collect();
         places.sort_unstable();
         match places.as_slice() {
-            [place] => Self::Within(column, *place..place + 1),
-            _ => Self::OneOf(column, places),
+            [place] => Self::among(column, *place..place + 1),
+            _ => Self::OneOf(&column.places, places),
         }
     }
 
@@ -125,11 +140,9 @@ impl<'a> Condition<'a> {
             Self::All(all) => all.iter().all(|part| part.holds(row)),
             Self::Any(any) => any.iter().any(|part| part.holds(row)),
             Self::Not(part) => !part.holds(row),
-            Self::Within(column, places) => column.any(row, |place| places.contains(&place)),
-            Self::OneOf(column, places) => {
-                column.any(row, |place| places.binary_search(&place).is_ok())
-            }
-            Self::There(column) => column.is_there(row),
+            Self::Within(all, places) => all.any(row, |place| places.contains(&place)),
+            Self::OneOf(all, places) => all.any(row, |place| places.binary_search(&place).is_ok()),
+            Self::There(all) => all.is_there(row),
         }
     }
 
@@ -143,9 +156,9 @@ impl<'a> Condition<'a> {
                 1.0 - none.product::<f64>()
             }
             Self::Not(one) => 1.0 - one.share(rows),
-            Self::Within(column, places) => part(column.posted(places.clone()).len()),
-            Self::OneOf(column, places) => part(posted(column, places)),
-            Self::There(column) => part(column.there()),
+            Self::Within(all, places) => part(all.posted(places.clone()).len()),
+            Self::OneOf(all, places) => part(posted(all, places)),
+            Self::There(all) => part(all.there()),
         }
     }
 
@@ -157,8 +170,8 @@ impl<'a> Condition<'a> {
                 let most: Option<usize> = any.iter().map(|part| part.most(rows)).sum();
                 Some(most?.min(rows))
             }
-            Self::Within(column, places) => Some(column.posted(places.clone()).len()),
-            Self::OneOf(column, places) => Some(posted(column, places)),
+            Self::Within(all, places) => Some(all.posted(places.clone()).len()),
+            Self::OneOf(all, places) => Some(posted(all, places)),
             Self::Not(_) | Self::There(_) => None,
         }
     }
@@ -178,15 +191,15 @@ impl<'a> Condition<'a> {
                 (rows, true)
             }
             Self::Any(any) => (any.iter().flat_map(Self::rows).collect(), any.len() < 2),
-            Self::Within(column, places) => {
-                let once = column.is_single();
-                (column.posted(places.clone()).to_vec(), once)
+            Self::Within(all, places) => {
+                let once = all.is_single();
+                (all.posted(places.clone()).to_vec(), once)
             }
-            Self::OneOf(column, places) => {
-                let of = |place: &u32| column.posted(*place..place + 1);
+            Self::OneOf(all, places) => {
+                let of = |place: &u32| all.posted(*place..place + 1);
                 (
                     places.iter().flat_map(of).copied().collect(),
-                    column.is_single(),
+                    all.is_single(),
                 )
             }
             Self::Not(_) | Self::There(_) => (Vec::new(), true),
@@ -199,7 +212,7 @@ impl<'a> Condition<'a> {
     }
 }
 
-fn posted(column: &Column, places: &[u32]) -> usize {
-    let each = places.iter().map(|p| column.posted(*p..p + 1).len());
+fn posted(all: &Places, places: &[u32]) -> usize {
+    let each = places.iter().map(|p| all.posted(*p..p + 1).len());
     each.sum()
 }

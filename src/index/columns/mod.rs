@@ -3,12 +3,13 @@
 
 mod asked;
 mod column;
+mod places;
 #[cfg(test)]
 mod tests;
 
 pub(super) use asked::Asked;
 
-use crate::domain::{Facets, Filter, Label, Scalar};
+use crate::domain::{Facets, Filter, Label, Scalar, Timestamp};
 use column::Column;
 use std::sync::Arc;
 
@@ -25,6 +26,8 @@ pub(super) struct Columns {
 struct Field {
     path: Arc<str>,
     column: Arc<Column>,
+    /// Where texts tell moments, those.
+    times: Option<Arc<Column<Timestamp>>>,
     /// It was made from the rows that lived then: earlier snapshots see others too.
     since: u64,
 }
@@ -60,9 +63,11 @@ impl Columns {
         since: u64,
     ) {
         self.remove(path);
+        let column = Column::of(rows.map(|row| row?.at(path)));
         self.fields.push(Field {
             path: Arc::clone(path),
-            column: Arc::new(Column::of(rows.map(|row| row?.at(path)))),
+            times: column.times().map(Arc::new),
+            column: Arc::new(column),
             since,
         });
     }
@@ -97,15 +102,17 @@ impl Columns {
         Asked::of(self, filter, at)
     }
 
-    fn column(&self, path: &str, at: u64) -> Option<&Column> {
+    fn field(&self, path: &str, at: u64) -> Option<&Field> {
         let mut fields = self.fields.iter();
-        let field = fields.find(|field| *field.path == *path && field.since <= at)?;
-        Some(&field.column)
+        fields.find(|field| *field.path == *path && field.since <= at)
     }
 
     /// Memory, in bytes.
     pub(super) fn bytes(&self) -> usize {
-        let fields = self.fields.iter().map(|field| field.column.bytes());
+        let fields = self.fields.iter().map(|field| {
+            let times = field.times.as_ref().map_or(0, |times| times.bytes());
+            field.column.bytes() + times
+        });
         self.labels.bytes() + fields.sum::<usize>()
     }
 }

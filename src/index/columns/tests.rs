@@ -1,7 +1,13 @@
 use super::*;
-use crate::domain::{Payload, Range, Scalars};
+use crate::domain::{Payload, Range, Scalars, Timestamp};
 use proptest::prelude::*;
 use serde_json::{Value, json};
+
+/// Some moments, told by different clocks, and what only looks like one.
+fn time() -> impl Strategy<Value = String> {
+    let offset = prop::sample::select(vec!["Z", "+01:00", "-02:00", ""]);
+    (10..14, offset).prop_map(|(hour, offset)| format!("2026-11-27T{hour}:00:00{offset}"))
+}
 
 /// A row's label and payload.
 fn item() -> impl Strategy<Value = (Option<Label>, Payload)> {
@@ -10,6 +16,8 @@ fn item() -> impl Strategy<Value = (Option<Label>, Payload)> {
         (0..4).prop_map(|n| json!(n)),
         "[ab]{1,2}".prop_map(Value::from),
         any::<bool>().prop_map(Value::from),
+        time().prop_map(Value::from),
+        prop::collection::vec(time(), 0..3).prop_map(Value::from),
         prop::collection::vec(0..4, 0..3).prop_map(|list| json!(list)),
         Just(json!({"c": 1})),
     ];
@@ -29,6 +37,7 @@ fn condition() -> impl Strategy<Value = Filter> {
         ]
     };
     let bound = || prop::option::of((0..4).prop_map(f64::from));
+    let moment = || prop::option::of(time()).prop_map(|time| Timestamp::parse(&time?));
     let leaf = prop_oneof![
         prop::collection::hash_set("[pqrs]", 0..3).prop_map(|labels| Filter::LabelIn(
             labels.into_iter().map(|l| Label::new(l).unwrap()).collect()
@@ -39,6 +48,16 @@ fn condition() -> impl Strategy<Value = Filter> {
         (path(), bound(), bound(), bound(), bound()).prop_map(|(path, gt, gte, lt, lte)| {
             Filter::Within(path, Range { gt, gte, lt, lte })
         }),
+        (path(), moment(), moment()).prop_map(|(path, gte, lt)| {
+            let range = Range {
+                gte,
+                lt,
+                ..Range::default()
+            };
+            Filter::During(path, range)
+        }),
+        (path(), "(a|b|2026-11-27T1)?[abc3]?")
+            .prop_map(|(path, prefix)| Filter::StartsWith(path, prefix)),
         path().prop_map(Filter::Exists),
     ];
     leaf.prop_recursive(3, 12, 3, |inner| {

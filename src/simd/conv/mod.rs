@@ -215,7 +215,7 @@ mod tests {
 
     #[test]
     fn every_kernel_agrees_with_the_definition() {
-        for (height, width, channels, to, side, stride) in [
+        let sizes = [
             (1, 1, 1, 1, 3, 1),
             (3, 5, 2, 7, 3, 1),
             (4, 4, 4, 64, 3, 1),
@@ -227,7 +227,9 @@ mod tests {
             (5, 3, 2, 20, 3, 2),
             (7, 5, 3, 32, 1, 2),
             (7, 4, 1, 16, 5, 3),
-        ] {
+        ];
+        let tried = if cfg!(miri) { 2 } else { sizes.len() };
+        for (height, width, channels, to, side, stride) in sizes.into_iter().take(tried) {
             let geometry = Geometry::new(height, width, channels, side, stride);
             let (depth, places) = (geometry.depth(), geometry.places());
             let x = numbers(height * width * channels, 1);

@@ -254,9 +254,9 @@ mod tests {
 
     #[test]
     fn it_agrees_with_the_direct_way_there_and_back() {
-        for (height, width, from, to, n) in
-            [(4, 4, 16, 32, 1), (8, 4, 32, 16, 3), (16, 16, 16, 80, 9)]
-        {
+        let sizes = [(4, 4, 16, 32, 1), (8, 4, 32, 16, 3), (16, 16, 16, 80, 9)];
+        let tried = if cfg!(miri) { 1 } else { sizes.len() };
+        for (height, width, from, to, n) in sizes.into_iter().take(tried) {
             let winograd = Winograd::new(height, width, from, to).unwrap();
             let (places, each) = (height * width, height * width * from);
             let (x, kernel) = (numbers(n * each, 1), numbers(9 * from * to, 2));
