@@ -3,11 +3,12 @@
 use super::{Finite, Scalar};
 use serde_json::Value;
 use std::collections::HashSet;
+use std::sync::Arc;
 
 /// Strings, numbers and booleans; JSON numbers compare by value: `1` equals `1.0`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Scalars {
-    strings: HashSet<String>,
+    strings: HashSet<Arc<str>>,
     /// Ascending.
     numbers: Vec<f64>,
     /// Whether `false` and `true` are in it.
@@ -19,7 +20,7 @@ impl Scalars {
     #[must_use]
     pub fn contains(&self, value: &Value) -> bool {
         match value {
-            Value::String(text) => self.strings.contains(text),
+            Value::String(text) => self.strings.contains(text.as_str()),
             Value::Bool(b) => self.booleans[usize::from(*b)],
             Value::Number(n) => n.as_f64().is_some_and(|n| {
                 let place = self.numbers.binary_search_by(|x| x.total_cmp(&positive(n)));
@@ -38,8 +39,7 @@ impl Scalars {
 
     /// All of them, in no order.
     pub fn iter(&self) -> impl Iterator<Item = Scalar> + '_ {
-        let strings = self.strings.iter();
-        let strings = strings.map(|text| Scalar::Text(text.as_str().into()));
+        let strings = self.strings.iter().map(Arc::clone).map(Scalar::Text);
         let numbers = self.numbers.iter();
         let numbers = numbers.map(|n| Scalar::Number(Finite::new(*n)));
         let booleans = [false, true].into_iter();
@@ -66,7 +66,7 @@ impl FromIterator<Value> for Scalars {
         for value in values {
             match value {
                 Value::String(text) => {
-                    set.strings.insert(text);
+                    set.strings.insert(text.into());
                 }
                 Value::Bool(b) => set.booleans[usize::from(b)] = true,
                 Value::Number(n) => set.numbers.extend(n.as_f64().map(positive)),
