@@ -91,7 +91,9 @@ impl Filter {
         }
     }
 
-    fn values(&self) -> usize {
+    /// Labels and values in all its conditions.
+    #[must_use]
+    pub fn values(&self) -> usize {
         match self {
             Self::And(parts) | Self::Or(parts) => parts.iter().map(Self::values).sum(),
             Self::Not(inner) => inner.values(),

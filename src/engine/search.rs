@@ -87,7 +87,7 @@ impl Engine {
     ) -> Result<Nearest<Hit>, Error> {
         let collection = self.inner.collection(collection)?;
         let ask = self.ask(&collection, probe, search).await?;
-        let cost = ask.cost(&collection);
+        let cost = ask.cost(&collection, self.limits().max_inline_cost);
         self.read(collection, cost, move |state| ask.run(state))
             .await
     }
@@ -186,11 +186,11 @@ impl Ask {
         }
     }
 
-    /// About how many distance evaluations the answer takes.
-    fn cost(&self, collection: &Collection) -> usize {
+    /// About how many distance evaluations the answer takes; past `most` no more are counted.
+    fn cost(&self, collection: &Collection, most: usize) -> usize {
         let record = filter_cost(self.search.filter.as_ref());
         let query = self.query(self.k);
-        self.records_cost(self.k) + collection.snapshot().cost(&query, record)
+        self.records_cost(self.k) + collection.snapshot().cost(&query, record, most)
     }
 
     /// Distance evaluations that reading so many hits' records is worth, where that is asked for.

@@ -9,6 +9,9 @@ use crate::domain::{Embedding, Filter, Recall};
 use crate::simd::AlignedRows;
 use std::sync::Arc;
 
+/// Distances that finding a filter's value in a part's columns is worth.
+const LOOK_UP: usize = 10;
+
 /// One state: parts, and the sequence number up to which their rows count.
 #[derive(Debug)]
 pub(super) struct View<T> {
@@ -145,17 +148,23 @@ impl<T: Clone> Snapshot<T> {
         .collect()
     }
 
-    /// About how many distances a search will compute, where asking a row by its record is worth
-    /// `record` of them.
+    /// About how many distances a search is worth, where asking a row by its record is worth
+    /// `record` of them; past `most` no more are counted, so that a long filter is not looked up
+    /// only to tell that it is long.
     #[must_use]
-    pub fn cost(&self, query: &Query<'_>, record: usize) -> usize {
-        let of = |part: &Arc<Part<T>>| {
+    pub fn cost(&self, query: &Query<'_>, record: usize, most: usize) -> usize {
+        let look_ups = query.filter.map_or(0, |f| f.conditions() + f.values());
+        let mut cost = LOOK_UP * look_ups * self.0.parts.len();
+        for part in &self.0.parts {
+            if cost > most {
+                break;
+            }
             let columns = query.filter.map(|filter| (part.columns(), filter));
             let asked = columns.as_ref();
             let asked = asked.map(|(columns, filter)| columns.asked(filter, self.0.at));
-            search::cost(&self.0.options, part, query, asked.as_ref(), record)
-        };
-        self.0.parts.iter().map(of).sum()
+            cost += search::cost(&self.0.options, part, query, asked.as_ref(), record);
+        }
+        cost
     }
 
     fn find(&self, seq: u64) -> Option<(&Part<T>, usize, &T)> {

@@ -395,7 +395,8 @@ fn a_sealed_segment_is_found_again_by_its_graph() {
         }
         let recall = right as f64 / all as f64;
         assert!(recall >= 0.98, "{metric:?}: recall@10 is {recall}");
-        assert!(snapshot.cost(&query(&clustered(1, 32, metric)[0].vector, 10, false), 1) < 6_000);
+        let probe = &clustered(1, 32, metric)[0].vector;
+        assert!(snapshot.cost(&query(probe, 10, false), 1, 6_000) < 6_000);
     }
 }
 
@@ -539,6 +540,30 @@ fn inner_products_are_found_whatever_the_lengths() {
         }
         assert!(right >= 980, "recall {right} of 1,000 at spread {spread}");
     }
+}
+
+#[test]
+fn a_long_filter_costs_what_looking_its_values_up_does() {
+    let index = Index::new(Options::new(3, Metric::Euclidean));
+    let row = |seq| Row {
+        seq,
+        vector: vector(seq, 3, Metric::Euclidean),
+        tag: seq,
+        facets: facets(seq),
+    };
+    index.apply(100, (1..=100).map(row).collect(), &[]);
+    let (snapshot, probe) = (index.snapshot(), vector(1, 3, Metric::Euclidean));
+    let cost = |values: u64, most: usize| {
+        let filter = Filter::In("n".into(), (0..values).map(Into::into).collect());
+        let asked = Query {
+            filter: Some(&filter),
+            ..query(&probe, 10, false)
+        };
+        snapshot.cost(&asked, 1, most)
+    };
+    assert!(cost(10, usize::MAX) < 300);
+    assert!(cost(10_000, usize::MAX) > 100_000);
+    assert!(cost(10_000, 20_000) > 20_000, "more than the most is told");
 }
 
 #[test]
