@@ -112,9 +112,9 @@ mod tests {
                 counting: &counting,
             };
             let mut questions = AlignedRows::with_capacity(37, 3);
-            [0, 700, 1_499]
-                .iter()
-                .for_each(|row| questions.push(rows.row(*row)));
+            for row in [0, 700, 1_499] {
+                questions.push(rows.row(row));
+            }
             let counting: Vec<u32> = (0..1_500).filter(|row| row % 3 != 0).collect();
             for (question, found) in among.nearest(&questions, 10).into_iter().enumerate() {
                 let all = among.compared(questions.padded(question), &counting, 10);
