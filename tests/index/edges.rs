@@ -1,6 +1,6 @@
 //! Where indexes go wrong: few rows, odd dimensions, rows that are all one, lengths far apart.
 
-use super::noise;
+use super::support::{self, noise};
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
 use twindex::domain::{Embedding, Facets, Metric, Recall};
@@ -148,7 +148,7 @@ fn distance(metric: Metric, a: &Embedding, b: &Embedding) -> f64 {
 fn query(vector: &Embedding, k: usize, exact: bool) -> Query<'_> {
     Query {
         recall: Recall::new("recall", 0.99).unwrap(),
-        ..super::query(vector, k, exact)
+        ..support::query(vector, k, exact)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Several segments beside one, and work on them at the same time.
 
-use super::{noise, query, seqs};
+use super::support::{noise, query, seqs};
 use std::sync::atomic::AtomicBool;
 use twindex::domain::{Embedding, Facets, Filter, Finite, Metric, Range, Scalar};
 use twindex::index::{Built, Index, Job, Options, Query, Row};

@@ -1,6 +1,6 @@
 //! What is asked for lies elsewhere than the rows: what was learnt by these is learnt again.
 
-use super::{noise, query, sealed, seqs};
+use super::support::{noise, query, sealed, seqs};
 use twindex::domain::{Embedding, Metric, Recall};
 use twindex::index::{Index, Relearnt};
 
