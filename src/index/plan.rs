@@ -10,10 +10,8 @@ use crate::domain::Recall;
 
 /// Questions asked: one in so many rows, but at least and at most so many.
 const QUESTIONS: (usize, usize, usize) = (50, 100, 400);
-/// A way is clearly better that finds as much in a time so many times shorter.
-const CLEARLY: f32 = 1.5;
 /// Of them, so many at most are asked with filters.
-const WITH_FILTERS: usize = 128;
+const WITH_FILTERS: usize = 160;
 /// Candidates that walks keep.
 const EF: [usize; 28] = [
     12, 14, 16, 18, 20, 22, 25, 28, 30, 32, 34, 36, 40, 45, 50, 56, 64, 72, 80, 90, 100, 113, 128,
@@ -42,7 +40,7 @@ const SHARES: (f32, f32, f32) = (0.5, 0.5, 2_000.0);
 const ALIKE: f64 = 1.1;
 /// Of the rows that lists show, so many are compared by their codes, and then exactly, where a filter
 /// lets only some through.
-const AGAIN_WITH_FILTERS: [(usize, usize); 2] = [(40, 4), (120, 6)];
+const AGAIN_WITH_FILTERS: [(usize, usize); 3] = [(40, 4), (64, 5), (120, 6)];
 /// Nobody can ask for less: `domain::Recall`.
 const USEFUL: f32 = 0.5;
 /// By few questions, a way that finds so much may turn out to be of use.
@@ -117,11 +115,12 @@ pub(super) struct Step {
 }
 
 impl Step {
-    /// Whether another is clearly better; nothing tells of ways that find all which are.
+    /// Whether another is so many times faster and finds as much; nothing tells which ways that find
+    /// all are.
     #[expect(clippy::cast_precision_loss, reason = "a time")]
-    pub(super) fn is_beaten(&self, others: &[Self]) -> bool {
+    pub(super) fn is_beaten(&self, times: f32, others: &[Self]) -> bool {
         let mut others = others.iter().filter(|_| self.recall < THOROUGH);
-        others.any(|o| o.recall >= self.recall && CLEARLY * (o.nanos as f32) < self.nanos as f32)
+        others.any(|o| o.recall >= self.recall && times * (o.nanos as f32) < self.nanos as f32)
     }
 
     /// Whether anybody may want it, for all that few questions tell.

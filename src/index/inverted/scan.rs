@@ -74,9 +74,10 @@ impl Inverted {
         let mut lists = self.keyed(&place, factor);
         let (near, far) = nearest_first(&mut lists, probes);
         let rows: usize = near.iter().map(|l| self.rows(l.number).len()).sum();
-        let guessed = (rows >= MANY_OF * most)
-            .then(|| self.guessed(near, rows, &tables, most, &counts))
-            .flatten();
+        let guessed = match *near {
+            [list] if rows >= MANY_OF * most => self.guessed(list, &tables, most, &counts),
+            _ => None,
+        };
         let mut nearest = guessed.unwrap_or_else(|| {
             let mut nearest = Nearest::new(most);
             for list in &*near {
@@ -105,8 +106,8 @@ impl Inverted {
             .collect()
     }
 
-    /// The nearest rows of some lists, by a limit that some of the blocks tell: few are offered that
-    /// are not wanted. `None` where it was too low.
+    /// The nearest rows of a long list, by a limit that some of its blocks tell: few are offered that
+    /// are not wanted. `None` where it was too low. (Of several lists the nearest tell it soon.)
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_precision_loss,
@@ -115,8 +116,7 @@ impl Inverted {
     )]
     fn guessed(
         &self,
-        lists: &[List],
-        rows: usize,
+        list: List,
         tables: &Tables,
         most: usize,
         counts: &impl Fn(u32) -> bool,
@@ -124,20 +124,10 @@ impl Inverted {
         let is_first = |block: usize| (block / AT_ONCE).is_multiple_of(FIRST_OF);
         let expected = most as f64 / FIRST_OF as f64;
         let mut first = Nearest::new((expected + DEVIATIONS * expected.sqrt()) as usize + 1);
-        for list in lists {
-            self.scan(*list, tables, counts, is_first, &mut first);
-        }
+        self.scan(list, tables, counts, is_first, &mut first);
         let mut nearest = first.among(most)?;
-        for list in lists {
-            self.scan(
-                *list,
-                tables,
-                counts,
-                |block| !is_first(block),
-                &mut nearest,
-            );
-        }
-        (nearest.len() >= most.min(rows)).then_some(nearest)
+        self.scan(list, tables, counts, |block| !is_first(block), &mut nearest);
+        (nearest.len() >= most).then_some(nearest)
     }
 
     /// About how many rows of a list count.
