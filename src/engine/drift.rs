@@ -6,6 +6,7 @@ use super::collection::Collection;
 use super::questions::spread;
 use super::{Inner, lock};
 use crate::domain::Embedding;
+use std::collections::HashSet;
 use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -14,8 +15,10 @@ use std::time::{Duration, Instant};
 const NEW: u64 = 100;
 /// Of the queries since, so many check a segment, and by so many it is learnt again.
 const ASKED: (usize, usize) = (64, 200);
-/// After a check there is none for so many times as long as it took: checks take a fiftieth of the
-/// time at most.
+/// Fewer that differ tell nothing.
+const LEAST: usize = 32;
+/// After a check there is none for so many times as long as it took: those of a collection
+/// take a fiftieth of the time at most.
 const REST: u32 = 50;
 
 /// A collection's checks so far.
@@ -54,10 +57,15 @@ pub(super) fn check(inner: &Inner, collection: &Collection) {
     let Some(new) = collection.checks().due(queries, began) else {
         return;
     };
+    let checks_done = || collection.checks().done(queries, began, began.elapsed());
     let record = collection.record();
     let recent = collection.recent_queries();
     let new = recent.len().min(usize::try_from(new).unwrap_or(usize::MAX));
-    let recent = &recent[recent.len() - new..];
+    let recent = different(&recent[recent.len() - new..]);
+    if recent.len() < LEAST {
+        checks_done();
+        return;
+    }
     let chosen = |most| -> Vec<Embedding> {
         let places = spread(recent.len(), most).into_iter();
         places.map(|place| recent[place].clone()).collect()
@@ -70,7 +78,15 @@ pub(super) fn check(inner: &Inner, collection: &Collection) {
             before = learnt.before, after = learnt.after, target = record.recall.get(),
             "recent queries found too little: learnt how to search a segment for them");
     }
-    collection.checks().done(queries, began, began.elapsed());
+    checks_done();
+}
+
+/// Each vector once: what is asked again and again tells no more.
+fn different(vectors: &[Embedding]) -> Vec<&Embedding> {
+    let mut seen: HashSet<Vec<u32>> = HashSet::new();
+    let bits = |vector: &Embedding| vector.as_slice().iter().map(|v| v.to_bits()).collect();
+    let each = vectors.iter();
+    each.filter(|vector| seen.insert(bits(vector))).collect()
 }
 
 #[cfg(test)]

@@ -110,6 +110,7 @@ impl Build<'_> {
         let left_out = |node: u32| self.left_out.binary_search(&node).is_ok();
         let mut trial = graph.clone();
         trial.bottom = refine.without(left_out, &graph.bottom, &all);
+        trial.begin_without(left_out);
         mend(&mut trial, self.options, self.rows, left_out);
         mend(&mut graph, self.options, self.rows, |_| false);
         progress(self.rows.len());
@@ -282,6 +283,8 @@ mod tests {
             for (node, reached) in (0..).zip(reached) {
                 assert_eq!(reached, !left_out.contains(&node), "{node}");
             }
+            let mut above = graph.upper.iter().flat_map(|layer| &layer.nodes);
+            assert!(above.all(|node| !left_out.contains(node)));
         }
     }
 }

@@ -10,7 +10,7 @@ const BY_ALL: u32 = 4;
 /// look where it is so many times.
 const CLEARLY: f32 = 1.5;
 const AT_ONCE: f32 = 2.5;
-/// A ladder is left where so many steps in a row found no more than those before.
+/// A ladder is put off where so many steps in a row found no more than those before.
 const IN_VAIN: usize = 2;
 /// A way that finds so much is thorough enough: those beyond are not tried.
 pub(super) const THOROUGH: f32 = 0.9995;
@@ -34,11 +34,8 @@ pub(super) fn climb(asked: &impl Ask, ladders: Vec<Vec<Way>>, most: u32) -> Vec<
         while let Some(way) = ladder.next() {
             let step = asked.ask(way, FEW_OF);
             tried.push(step);
-            in_vain = if step.recall > most_found {
-                0
-            } else {
-                in_vain + 1
-            };
+            let gains = step.recall > most_found || most_found <= 0.0;
+            in_vain = if gains { 0 } else { in_vain + 1 };
             most_found = step.recall.max(most_found);
             if step.recall >= THOROUGH {
                 enough = enough.min(step.nanos.saturating_mul(BY_ALL));
@@ -90,4 +87,63 @@ pub(super) fn climb(asked: &impl Ask, ladders: Vec<Vec<Way>>, most: u32) -> Vec<
         }
     }
     steps
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::RefCell;
+
+    /// Recall and nanoseconds of walks, by `ef`; and what was asked by all questions.
+    struct Known(Vec<(usize, f32, u32)>, RefCell<Vec<usize>>);
+
+    impl Ask for Known {
+        fn ask(&self, way: Way, one_in: usize) -> Step {
+            let Way::Walk { ef } = way else {
+                unreachable!("only walks are on the ladders")
+            };
+            if one_in == 1 {
+                self.1.borrow_mut().push(ef);
+            }
+            let known = self.0.iter().find(|known| known.0 == ef).unwrap();
+            Step {
+                way,
+                recall: known.1,
+                nanos: known.2,
+            }
+        }
+
+        fn row_nanos(&self) -> f32 {
+            1.0
+        }
+    }
+
+    fn asked_by_all(ladders: &[&[(usize, f32, u32)]], most: u32) -> Vec<usize> {
+        let known = Known(ladders.concat(), RefCell::default());
+        let walks = |ladder: &&[(usize, f32, u32)]| {
+            let walks = ladder.iter().map(|(ef, ..)| Way::Walk { ef: *ef });
+            walks.collect()
+        };
+        let steps = climb(&known, ladders.iter().map(walks).collect(), most);
+        let asked = known.1.into_inner();
+        assert_eq!(steps.len(), asked.len());
+        asked
+    }
+
+    #[test]
+    fn what_is_beaten_finds_little_or_comes_too_late_is_not_tried_by_all() {
+        let fast: &[_] = &[(1, 0.3, 5), (2, 0.9, 10), (3, 0.95, 20)];
+        let slow: &[_] = &[(4, 0.9, 16), (5, 0.96, 30), (6, 0.99, 90), (7, 1.0, 200)];
+        assert_eq!(asked_by_all(&[fast, slow], 100), [2, 3, 5, 6, 7]);
+        // A ladder ends with the first that takes longer than anybody waits.
+        assert_eq!(asked_by_all(&[fast, slow], 50), [2, 3, 5, 6]);
+    }
+
+    #[test]
+    fn one_that_finds_all_ends_the_climb_and_a_plateau_does_not() {
+        let plateau: &[_] = &[(1, 0.8, 10), (2, 0.8, 11), (3, 0.8, 12), (4, 0.9, 13)];
+        assert_eq!(asked_by_all(&[plateau], 100), [1, 2, 3, 4]);
+        let all: &[_] = &[(5, 0.99, 20), (6, 1.0, 30), (7, 1.0, 40)];
+        assert_eq!(asked_by_all(&[all], 100), [5, 6]);
+    }
 }

@@ -4,7 +4,7 @@
 use super::columns::Asked;
 use super::part::Part;
 use super::plan::Way;
-use super::search::every_list;
+use super::search::{by_candidates, every_list};
 use super::snapshot::Query;
 use crate::domain::Recall;
 
@@ -63,9 +63,7 @@ pub(super) fn course<T>(
         (Some(step), ..) => step.way.thorough(query.k),
         // No way was found to reach the recall.
         (None, None, _) if whole => Way::Scan,
-        (None, Some(ef), _) if whole => Way::Walk {
-            ef: ef.max(query.k),
-        },
+        (None, Some(ef), _) if whole => by_candidates(part, ef.max(query.k), query.k),
         (None, _, Some(lists)) => every_list(lists, UNKNOWN),
         (None, ef, None) => Way::Walk {
             ef: MORE * ef.unwrap_or(query.k).max(query.k),

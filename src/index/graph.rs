@@ -46,6 +46,20 @@ impl Layer {
         layer
     }
 
+    /// The same without some nodes.
+    fn without(&self, left_out: impl Fn(u32) -> bool) -> Self {
+        let places = self.nodes.iter().zip(0..);
+        let kept = places.filter(|(node, _)| !left_out(**node));
+        let linked = kept.map(|(node, place)| {
+            let links = self.links(place).iter();
+            (
+                *node,
+                links.map(|link| self.nodes[*link as usize]).collect(),
+            )
+        });
+        Self::of(linked.collect())
+    }
+
     /// Where a node is.
     pub(super) fn place(&self, node: u32) -> Option<u32> {
         let place = self.nodes.binary_search(&node).ok()?;
@@ -79,6 +93,19 @@ impl Graph {
 
     pub(super) fn len(&self) -> usize {
         self.bottom.len() / self.stride
+    }
+
+    /// Leaves some nodes out of the layers above the bottom, and begins at another if it is one.
+    pub(super) fn begin_without(&mut self, left_out: impl Fn(u32) -> bool) {
+        for layer in &mut self.upper {
+            *layer = layer.without(&left_out);
+        }
+        if left_out(self.entry) {
+            let top = self.upper.iter().rev().flat_map(|layer| &layer.nodes);
+            let bottom = 0..u32::try_from(self.len()).unwrap_or(NONE);
+            let others = top.copied().chain(bottom);
+            self.entry = others.into_iter().find(|n| !left_out(*n)).unwrap_or(0);
+        }
     }
 
     /// All slots of a node at the bottom.

@@ -4,7 +4,7 @@
 //! apply -> tail (small immutable parts, scanned by codes)
 //!            | next_job, build (in the background: hnsw_rs, exported flat, mended)
 //!            v
-//!          sealed parts (a graph and lists each, and a plan) -- install swaps one atomic pointer
+//!          sealed parts (a graph or lists, or both, and a plan) -- install swaps one atomic pointer
 //! ```
 //!
 //! A row is visible in a [`Snapshot`] taken at sequence number S if it was born by then and

@@ -70,11 +70,17 @@ fn relearn<T: Sync>(
     some_asked: &AlignedRows,
     asked: &AlignedRows,
 ) -> Option<(f32, f32)> {
-    let way = part.way(recall);
-    if way == Way::Scan {
+    let (way, sealed) = (part.way(recall), part.sealed_plan());
+    let is_learnt_again = **part.plan() != *sealed && sealed.way(recall) != Way::Scan;
+    if way == Way::Scan && !is_learnt_again {
         return None;
     }
     let check = Trial::new(options, part, Questions::Strangers(some_asked), 1.0);
+    // What made it more thorough may not be asked any more.
+    if is_learnt_again && check.recall(sealed.way(recall))?.0 >= recall.get() {
+        part.change_plan(sealed.clone());
+        return None;
+    }
     let (before, error) = check.recall(way)?;
     if before + ERRORS * error >= recall.get() {
         return None;

@@ -38,7 +38,7 @@ pub(super) fn seal<T: Clone + Send + Sync>(
         }
     }
     let mut plan = Plan::learnt(options, part, &questions);
-    if options.rows_in.is_some() && part.inverted().is_some() {
+    if options.rows_in.is_some() && part.inverted().is_some() && part.graph().is_some() {
         // What is left has to reach every recall by itself.
         if plan.prefers_walks() {
             part.file(None);

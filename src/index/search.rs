@@ -48,10 +48,11 @@ fn way<T>(part: &Part<T>, query: &Query<'_>) -> Way {
 }
 
 /// A walk that keeps so many candidates; without a graph, as many of what all lists hold.
-fn by_candidates<T>(part: &Part<T>, ef: usize, k: usize) -> Way {
+pub(super) fn by_candidates<T>(part: &Part<T>, ef: usize, k: usize) -> Way {
     match (part.graph(), part.inverted()) {
         (None, Some(lists)) => {
-            let times = ef.div_ceil(k.max(LEAST_K));
+            // Of no more than wanted it would not be known whether others are as near.
+            let times = ef.div_ceil(k.max(LEAST_K)).max(2);
             every_list(lists, (times, times.min(AGAIN)))
         }
         _ => Way::Walk { ef },

@@ -42,7 +42,7 @@ pub struct Query<'a> {
     pub k: usize,
     /// The recall to aim at. Each segment goes the fastest way that reached it when that was learnt.
     pub recall: Recall,
-    /// Instead, walk the graph and keep so many candidates.
+    /// Instead, walk the graph and keep so many candidates; without one, as many from lists.
     pub ef: Option<usize>,
     /// Compare with every row.
     pub exact: bool,

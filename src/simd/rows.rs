@@ -140,6 +140,13 @@ impl AlignedRows {
         unsafe { std::slice::from_raw_parts(lines.as_ptr().cast(), lines.len() * LANES) }
     }
 
+    /// All rows from one on, with their padding.
+    pub(super) fn from(&self, row: usize) -> &[f32] {
+        let lines = &self.lines[row * self.lines_per_row..];
+        // SAFETY: as in `padded`.
+        unsafe { std::slice::from_raw_parts(lines.as_ptr().cast(), lines.len() * LANES) }
+    }
+
     /// A row without its padding.
     ///
     /// # Panics

@@ -82,3 +82,14 @@ fn inner_products_are_found_whatever_the_lengths() {
         assert!(right >= 980, "recall {right} of 1,000 at spread {spread}");
     }
 }
+
+#[test]
+fn a_walk_leads_to_rows_of_few_dimensions() {
+    let vectors = (1..=10_000).map(|n| vector(n, 16, Metric::Euclidean));
+    let index = sealed(Metric::Euclidean, 16, vectors.collect());
+    let probe = vector(77_777, 16, Metric::Euclidean);
+    let cost = index
+        .snapshot()
+        .cost(&query(&probe, 10, false), 1, usize::MAX);
+    assert!(cost < 5_000, "about {cost} distances are no walk");
+}
