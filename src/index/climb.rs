@@ -10,7 +10,8 @@ const BY_ALL: u32 = 4;
 /// look where it is so many times.
 const CLEARLY: f32 = 1.5;
 const AT_ONCE: f32 = 2.5;
-/// A ladder is put off where so many steps in a row found no more than those before.
+/// A ladder of lists is put off where so many steps in a row found no more than those before: what
+/// is compared of them ends what they find. Walks may always find more.
 const IN_VAIN: usize = 2;
 /// A way that finds so much is thorough enough: those beyond are not tried.
 pub(super) const THOROUGH: f32 = 0.9995;
@@ -34,7 +35,8 @@ pub(super) fn climb(asked: &impl Ask, ladders: Vec<Vec<Way>>, most: u32) -> Vec<
         while let Some(way) = ladder.next() {
             let step = asked.ask(way, FEW_OF);
             tried.push(step);
-            let gains = step.recall > most_found || most_found <= 0.0;
+            let is_walk = matches!(way, Way::Walk { .. });
+            let gains = step.recall > most_found || most_found <= 0.0 || is_walk;
             in_vain = if gains { 0 } else { in_vain + 1 };
             most_found = step.recall.max(most_found);
             if step.recall >= THOROUGH {
