@@ -13,7 +13,7 @@ const SAMPLES: usize = 4_096;
 /// Of more dimensions, so many rows are looked at.
 const SAMPLES_OF_MANY: usize = 1_024;
 const MANY: usize = 1_024;
-const ROUNDS: usize = 4;
+const ROUNDS: usize = 8;
 /// Rows whose products are taken together.
 const TOGETHER: usize = 256;
 /// An axis shorter than this, of what it was, lies within those before.
@@ -32,7 +32,7 @@ impl Axes {
         let dim = rows.dim();
         let mut axes = scattered(dim, dim.min(MOST));
         for _ in 0..ROUNDS {
-            axes = orthonormal(&times(&covariance, &times(&covariance, &axes)));
+            axes = orthonormal(&times(&covariance, &axes));
         }
         let turned = times(&covariance, &axes);
         let variance = |a: &usize| simd::dot(axes.padded(*a), turned.padded(*a));
