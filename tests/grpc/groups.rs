@@ -1,5 +1,6 @@
 use super::support::{
-    Service, assert_error, by_image, by_item, by_vector, glyph, image_item, payload, vector_item,
+    Service, assert_error, by_image, by_item, by_vector, glyph, image_item, payload, sealed,
+    vector_item,
 };
 use pb::filter::Condition;
 use serde_json::json;
@@ -70,19 +71,6 @@ async fn fill(service: &Service, items: Vec<pb::Item>) {
         };
         service.items().batch_upsert_items(request).await.unwrap();
     }
-}
-
-async fn sealed(service: &Service) {
-    for _ in 0..1_200 {
-        let name = "v".into();
-        let request = pb::GetCollectionStatsRequest { name };
-        let stats = service.collections().get_collection_stats(request).await;
-        if stats.unwrap().into_inner().segments == 1 {
-            return;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-    }
-    panic!("never sealed");
 }
 
 /// Labels of 1, 2, 4, ... items; every fifth item has none.

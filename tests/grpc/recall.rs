@@ -1,5 +1,5 @@
 use super::support::{
-    Service, assert_error, by_image, by_item, by_vector, glyph, image_item, vector_item,
+    Service, assert_error, by_image, by_item, by_vector, glyph, image_item, sealed, vector_item,
 };
 use std::time::Duration;
 use tonic::{Code, Status};
@@ -109,20 +109,6 @@ async fn images_that_were_asked_about_are_questions() {
     let measured = measure(&service, of("v")).await.unwrap();
     assert_eq!((measured.recent_queries, measured.stored_items), (2, 3));
     assert!(!measured.model_version.is_empty());
-}
-
-/// Waits until all rows are in one segment.
-async fn sealed(service: &Service) {
-    for _ in 0..1_200 {
-        let name = "v".into();
-        let request = pb::GetCollectionStatsRequest { name };
-        let stats = service.collections().get_collection_stats(request).await;
-        if stats.unwrap().into_inner().segments == 1 {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    panic!("no segment after two minutes");
 }
 
 /// What is told is what whoever asked the same questions finds.

@@ -360,3 +360,17 @@ pub fn assert_error(status: &Status, code: Code, reason: &str, field: &str) {
         assert!(details.resource_info().is_some(), "{status:?}");
     }
 }
+
+/// Waits until all rows of the collection `v` are in one segment.
+pub async fn sealed(service: &Service) {
+    for _ in 0..1_200 {
+        let name = "v".into();
+        let request = pb::GetCollectionStatsRequest { name };
+        let stats = service.collections().get_collection_stats(request).await;
+        if stats.unwrap().into_inner().segments == 1 {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    panic!("never sealed");
+}
