@@ -287,7 +287,7 @@ mod tests {
             );
             assert_eq!(&read.plan, part.sealed_plan());
             let (mut again, lists) = (part, read.inverted.unwrap());
-            let near = |lists: &Inverted| lists.nearest(&[0.5; 32], 1, 9, None, 1.0);
+            let near = |lists: &Inverted| lists.nearest(&[0.5; 32], 1, 9, None, None);
             assert_eq!(near(&lists), near(again.inverted().unwrap()));
             again.file(Some(lists));
             assert_eq!(encode(&again), bytes);
@@ -319,7 +319,7 @@ mod tests {
                     ..
                 }) = decode(&options, &wrong)
                 {
-                    let near = lists.nearest(&[0.5; 32], 9, 9, None, 1.0);
+                    let near = lists.nearest(&[0.5; 32], 9, 9, None, None);
                     assert!(near.iter().all(|(_, row)| *row < 3));
                 }
             }

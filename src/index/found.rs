@@ -147,7 +147,8 @@ impl Wanted<'_> {
         (most, again): (usize, usize),
     ) -> Near {
         let counts = (!self.all_count).then_some(self.counts);
-        let mut rough = lists.nearest(self.query, probes, most, counts, self.share);
+        let expected = self.filtered.then(|| self.share * lists.order().len() as f64);
+        let mut rough = lists.nearest(self.query, probes, most, counts, expected);
         let mut all = probes >= lists.lists() && rough.len() < most;
         if let Some(coded) = coded {
             rekey(&coded, &mut rough);

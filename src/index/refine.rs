@@ -157,7 +157,7 @@ impl Refine<'_> {
     fn listed(&self, lists: &Inverted, node: u32) -> Vec<Near> {
         let row = self.rows.padded(node as usize);
         let probes = lists.lists().div_ceil(PART_OF_LISTS);
-        let mut rough = lists.nearest(row, probes, 2 * LOOKED_AT, None, 1.0);
+        let mut rough = lists.nearest(row, probes, 2 * LOOKED_AT, None, None);
         rough.retain(|(_, other)| *other != node);
         let codes = self
             .codes

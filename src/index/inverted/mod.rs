@@ -6,40 +6,32 @@
 //! same for all lists. For Euclidean distances a row keeps the square that belongs to it.
 //!
 //! Where centroids gather rows badly all are in one list, and every query looks at all of them.
+//!
+//! What rows are coded by is a [`Space`], learnt from rows; these are the rows of a part in one.
 
 mod axes;
 mod book;
 mod product;
 mod scan;
+mod space;
 mod stored;
 
-use axes::Axes;
-use book::Book;
-use product::Product;
+pub(super) use space::Space;
 
-use super::sample::{For, sample};
 use crate::domain::Metric;
 use crate::simd::{AlignedBytes, AlignedRows, BLOCK};
-use rayon::prelude::*;
+use space::Coded;
+use std::ops::Range;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Rows that make a centroid's place known.
-const SAMPLES_A_LIST: usize = 32;
-/// Rows that the words of subspaces are learnt from.
-const SAMPLES: usize = 8_192;
-/// Lists are worth it where they take away more than this part of the variance.
-const GATHERED: f64 = 0.15;
 /// Below so many dimensions, exact rows are as short as codes.
 pub(super) const LEAST_DIM: usize = 32;
 
-/// The rows of a part, coded, in the order of their lists.
+/// Rows in a space, coded, in the order of their lists.
 #[derive(Debug, Clone)]
 pub(super) struct Inverted {
-    metric: Metric,
-    axes: Axes,
-    product: Product,
-    /// A word a list.
-    centroids: Book,
+    space: Arc<Space>,
     /// Where each list begins, and at last where all end.
     starts: Vec<u32>,
     /// The rows, list by list, ascending in each.
@@ -52,139 +44,100 @@ pub(super) struct Inverted {
     least: Vec<f32>,
 }
 
-/// A row on its way: its list, its code, its square.
-struct Coded {
-    list: u32,
-    code: Vec<u8>,
-    square: f32,
-}
-
 impl Inverted {
-    /// Codes rows; `None` where that would not help, or if cancelled.
+    /// Codes rows in a space of their own; `None` where that would not help, or if cancelled.
     pub(super) fn of(metric: Metric, rows: &AlignedRows, cancel: &AtomicBool) -> Option<Self> {
         if rows.dim() < LEAST_DIM || rows.is_empty() {
             return None;
         }
-        let mut axes = Axes::of(rows);
-        if axes.len() == 0 || cancel.load(Ordering::Relaxed) {
-            return None;
-        }
-        let places = axes.project_all(rows);
-        let places = places.iter().flat_map(|some| some.chunks_exact(axes.len()));
-        let places: Vec<&[f32]> = places.collect();
-        let variance = variance(rows);
-        let centroids = Self::centroids(&places, variance);
-        if cancel.load(Ordering::Relaxed) {
-            return None;
-        }
-        let residual = |place: &[f32]| {
-            let list = centroids.nearest(place).0;
-            let apart = place.iter().zip(centroids.word(list)).map(|(v, c)| v - c);
-            (list, apart.collect::<Vec<f32>>())
-        };
-        let samples: Vec<Vec<f32>> = some(&places, SAMPLES, For::Codes)
-            .par_iter()
-            .map(|place| residual(place).1)
-            .collect();
-        let samples: Vec<&[f32]> = samples.iter().map(Vec::as_slice).collect();
-        let product = Product::trained(&samples, variance);
-        axes.truncate(product.dim());
-        let centroids = Book::of(product.dim(), &shortened(&centroids, product.dim()));
-        let coded = |row: usize| {
-            let place = &places[row][..product.dim()];
-            let (list, apart) = residual(places[row]);
-            let code = product.encode(&apart);
-            let square = (metric == Metric::Euclidean).then(|| {
-                // What the axes leave out of the row counts as it is.
-                let whole = crate::simd::dot(rows.padded(row), rows.padded(row));
-                let along: f32 = place.iter().map(|v| v * v).sum();
-                let decoded = product.decode(&code).zip(centroids.word(list));
-                (whole - along) + decoded.map(|(r, c)| (r + c) * (r + c)).sum::<f32>()
-            });
-            #[expect(clippy::cast_possible_truncation, reason = "fewer lists than rows")]
-            let list = list as u32;
-            Coded {
-                list,
-                code,
-                square: square.unwrap_or(0.0),
-            }
-        };
-        let coded: Vec<Coded> = (0..rows.len()).into_par_iter().map(coded).collect();
+        let space = Space::learnt(metric, rows, cancel)?;
+        let coded = space.coded(rows);
         let cancelled = cancel.load(Ordering::Relaxed);
-        (!cancelled).then(|| Self::filed(metric, axes, product, centroids, &coded))
+        (!cancelled).then(|| Self::filed(Arc::new(space), &coded))
     }
 
-    /// One centroid where several gather rows badly, or about as many as a list has rows.
-    #[expect(clippy::cast_precision_loss, reason = "a mean may be rounded")]
-    fn centroids(places: &[&[f32]], variance: f64) -> Book {
-        let lists = places.len().isqrt();
-        let samples = some(places, lists * SAMPLES_A_LIST, For::Lists);
-        let many = Book::trained(&samples, lists);
-        let one = Book::trained(&some(places, SAMPLES, For::Lists), 1);
-        let left = |book: &Book| {
-            let of = |sample: &&[f32]| {
-                let square: f32 = sample.iter().map(|v| v * v).sum();
-                f64::from(square + book.nearest(sample).1).max(0.0)
-            };
-            samples.par_iter().map(of).sum::<f64>() / samples.len().max(1) as f64
-        };
-        if left(&one) - left(&many) > GATHERED * variance {
-            many
-        } else {
-            one
-        }
-    }
-
-    fn filed(
-        metric: Metric,
-        axes: Axes,
-        product: Product,
-        centroids: Book,
-        coded: &[Coded],
-    ) -> Self {
-        let mut starts = vec![0_u32; centroids.len() + 1];
+    fn filed(space: Arc<Space>, coded: &[Coded]) -> Self {
+        let mut starts = vec![0_u32; space.lists() + 1];
         for coded in coded {
             starts[coded.list as usize + 1] += 1;
         }
         for list in 1..starts.len() {
             starts[list] += starts[list - 1];
         }
-        let mut order: Vec<u32> = (0..u32::try_from(coded.len()).unwrap_or(u32::MAX)).collect();
+        let mut order: Vec<u32> = (0..number(coded.len())).collect();
         order.sort_by_key(|row| coded[*row as usize].list);
-        let subspaces = product.subspaces();
-        let mut codes = AlignedBytes::zeroed(coded.len().div_ceil(BLOCK) * BLOCK * subspaces);
+        let mut codes = Codes::of(&space, coded.len());
         let mut squares = Vec::new();
         for (at, row) in order.iter().enumerate() {
             let Coded { code, square, .. } = &coded[*row as usize];
-            let block = &mut codes.as_mut_slice()[at / BLOCK * BLOCK * subspaces..];
-            for (subspace, word) in code.iter().enumerate() {
-                block[subspace * BLOCK + at % BLOCK] = *word;
-            }
-            if metric == Metric::Euclidean {
-                squares.push(*square);
-            }
+            codes.put(at, code.iter().copied());
+            squares.extend(square);
         }
+        Self::whole(space, starts, order, codes.bytes, squares)
+    }
+
+    fn whole(
+        space: Arc<Space>,
+        starts: Vec<u32>,
+        order: Vec<u32>,
+        codes: AlignedBytes,
+        squares: Vec<f32>,
+    ) -> Self {
+        let blocks = squares.chunks(BLOCK);
+        let least = blocks.map(|block| block.iter().copied().fold(f32::INFINITY, f32::min));
         Self {
-            metric,
-            axes,
-            product,
-            centroids,
+            least: least.collect(),
+            space,
             starts,
             order,
             codes,
-            least: Self::least(&squares),
             squares,
         }
     }
 
-    fn least(squares: &[f32]) -> Vec<f32> {
-        let blocks = squares.chunks(BLOCK);
-        let least = blocks.map(|block| block.iter().copied().fold(f32::INFINITY, f32::min));
-        least.collect()
+    /// The same lists with only the rows that count.
+    pub(super) fn only(&self, counts: impl Fn(u32) -> bool) -> Self {
+        let (mut starts, mut places) = (vec![0], Vec::new());
+        for list in 0..self.lists() {
+            let of_list = number(self.rows(list).start)..number(self.rows(list).end);
+            places.extend(of_list.filter(|place| counts(self.order[*place as usize])));
+            starts.push(number(places.len()));
+        }
+        let mut codes = Codes::of(&self.space, places.len());
+        for (at, place) in places.iter().enumerate() {
+            codes.put(at, self.code(*place as usize));
+        }
+        let at = |place: &u32| self.squares.get(*place as usize).copied();
+        let squares = places.iter().filter_map(at).collect();
+        let order = places.iter().map(|place| self.order[*place as usize]);
+        Self::whole(
+            Arc::clone(&self.space),
+            starts,
+            order.collect(),
+            codes.bytes,
+            squares,
+        )
+    }
+
+    /// The code of the row at a place.
+    fn code(&self, place: usize) -> impl Iterator<Item = u8> + '_ {
+        let bytes = BLOCK * self.space.subspaces();
+        let block = &self.codes.as_slice()[place / BLOCK * bytes..][..bytes];
+        block[place % BLOCK..].iter().copied().step_by(BLOCK)
+    }
+
+    /// Where a list's rows are.
+    fn rows(&self, list: usize) -> Range<usize> {
+        self.starts[list] as usize..self.starts[list + 1] as usize
     }
 
     pub(super) fn lists(&self) -> usize {
-        self.centroids.len()
+        self.space.lists()
+    }
+
+    /// The rows, list by list.
+    pub(super) fn order(&self) -> &[u32] {
+        &self.order
     }
 
     /// A row of each list that has any.
@@ -195,37 +148,41 @@ impl Inverted {
 
     /// Memory, in bytes.
     pub(super) fn bytes(&self) -> usize {
-        let words: usize = self.product.books.iter().map(|b| b.numbers.len()).sum();
-        let floats = words + self.centroids.numbers.len() + self.squares.len() + self.least.len();
+        self.own_bytes() + self.space.bytes()
+    }
+
+    /// Without the space.
+    pub(super) fn own_bytes(&self) -> usize {
+        let floats = self.squares.len() + self.least.len();
         let numbers = self.starts.len() + self.order.len();
-        self.codes.as_slice().len() + 4 * (floats + numbers) + self.axes.axes.bytes()
+        self.codes.as_slice().len() + 4 * (floats + numbers)
     }
 }
 
-/// About so many.
-fn some<'a>(places: &[&'a [f32]], most: usize, what: For) -> Vec<&'a [f32]> {
-    let some = sample(places.len(), most, what);
-    some.into_iter().map(|row| places[row as usize]).collect()
+/// Codes on their way into blocks.
+struct Codes {
+    bytes: AlignedBytes,
+    /// Of a block.
+    length: usize,
 }
 
-/// The words without the numbers beyond.
-fn shortened(book: &Book, dim: usize) -> Vec<Vec<f32>> {
-    let words = 0..book.len();
-    words.map(|w| book.word(w).take(dim).collect()).collect()
-}
-
-/// The rows' mean squared distance from their mean.
-#[expect(clippy::cast_precision_loss, reason = "a mean may be rounded")]
-fn variance(rows: &AlignedRows) -> f64 {
-    let mut sums = vec![(0.0, 0.0); rows.dim()];
-    let looked_at = sample(rows.len(), SAMPLES, For::Axes);
-    for row in &looked_at {
-        for ((sum, squares), v) in sums.iter_mut().zip(rows.row(*row as usize)) {
-            *sum += f64::from(*v);
-            *squares += f64::from(*v) * f64::from(*v);
+impl Codes {
+    fn of(space: &Space, rows: usize) -> Self {
+        let length = BLOCK * space.subspaces();
+        Self {
+            bytes: AlignedBytes::zeroed(rows.div_ceil(BLOCK) * length),
+            length,
         }
     }
-    let n = looked_at.len() as f64;
-    let of = |(sum, squares): &(f64, f64)| squares / n - (sum / n) * (sum / n);
-    sums.iter().map(of).sum()
+
+    fn put(&mut self, at: usize, code: impl Iterator<Item = u8>) {
+        let block = &mut self.bytes.as_mut_slice()[at / BLOCK * self.length..][..self.length];
+        let slots = block[at % BLOCK..].iter_mut().step_by(BLOCK);
+        slots.zip(code).for_each(|(slot, word)| *slot = word);
+    }
+}
+
+/// A part has fewer than 2^31 rows.
+fn number(place: usize) -> u32 {
+    u32::try_from(place).unwrap_or(u32::MAX)
 }

@@ -1,11 +1,10 @@
 //! The search of an inverted file.
 
-use super::Inverted;
 use super::product::Tables;
-use crate::domain::Metric;
+use super::space::{List, Sought};
+use super::{Inverted, number};
 use crate::index::nearest::Nearest;
 use crate::simd::{self, BLOCK, Scale, Sums};
-use std::cmp::Ordering;
 use std::ops::Range;
 
 /// Blocks whose sums are made at once.
@@ -20,38 +19,10 @@ const LOOKED_AT: usize = 8;
 /// An estimate of what was looked at is good enough from this part of what is wanted on.
 const ENOUGH: f64 = 0.5;
 
-/// A list to look at.
-#[derive(Debug, Clone, Copy)]
-struct List {
-    number: usize,
-    /// Smaller is nearer.
-    key: f32,
-    /// What its rows' keys have in common.
-    offset: f32,
-}
-
-impl List {
-    fn by_key(&self, other: &Self) -> Ordering {
-        let by_key = self.key.total_cmp(&other.key);
-        by_key.then(self.number.cmp(&other.number))
-    }
-}
-
-/// The nearest lists, the nearest first, and the others.
-fn nearest_first(lists: &mut [List], most: usize) -> (&mut [List], &mut [List]) {
-    let most = most.min(lists.len());
-    if most < lists.len() {
-        lists.select_nth_unstable_by(most, List::by_key);
-    }
-    let (near, far) = lists.split_at_mut(most);
-    near.sort_unstable_by(List::by_key);
-    (near, far)
-}
-
 impl Inverted {
     /// Of the rows in the `probes` nearest lists that count, the `most` nearest, as rough keys and
-    /// rows, in no order. The query is padded. Where this share of all rows counts, lists are
-    /// looked at until as many were among them as if it had nothing to do with nearness.
+    /// rows, in no order. The query is padded. Where only so many of all rows are `expected` to
+    /// count, lists are looked at until as many did as if that had nothing to do with nearness.
     #[expect(clippy::cast_precision_loss, reason = "an estimate")]
     pub(in crate::index) fn nearest(
         &self,
@@ -59,45 +30,37 @@ impl Inverted {
         probes: usize,
         most: usize,
         counts: Option<&dyn Fn(u32) -> bool>,
-        share: f64,
+        expected: Option<f64>,
     ) -> Vec<(f32, u32)> {
         // Where a row is tells all of it but whether it counts.
         let counts = |place: u32| counts.is_none_or(|counts| counts(self.order[place as usize]));
-        let place = self.axes.project(query);
-        // A squared distance less the query's square, or a dot product turned round.
-        let factor = if self.metric == Metric::Euclidean {
-            -2.0
-        } else {
-            -1.0
-        };
-        let tables = self.product.tables(&place, factor);
-        let mut lists = self.keyed(&place, factor);
-        let (near, far) = nearest_first(&mut lists, probes);
-        let rows: usize = near.iter().map(|l| self.rows(l.number).len()).sum();
-        let guessed = match *near {
-            [list] if rows >= MANY_OF * most => self.guessed(list, &tables, most, &counts),
+        let mut sought = self.space.sought(query);
+        let (near, far, tables) = sought.nearest_first(probes);
+        let guessed = match near {
+            [list] if self.rows(list.number).len() >= MANY_OF * most => {
+                self.guessed(*list, tables, most, &counts)
+            }
             _ => None,
         };
         let mut nearest = guessed.unwrap_or_else(|| {
             let mut nearest = Nearest::new(most);
-            for list in &*near {
-                self.scan(*list, &tables, &counts, |_| true, &mut nearest);
+            for list in near {
+                self.scan(*list, tables, &counts, |_| true, &mut nearest);
             }
             nearest
         });
-        if share < 1.0 && !far.is_empty() {
+        if let Some(expected) = expected.filter(|_| !far.is_empty()) {
             let of = |list: &List| self.counted(list.number, counts);
             let met: f64 = near.iter().map(of).sum();
-            let mut missing = ENOUGH * share * rows as f64 - met;
-            if missing > 0.0 {
-                far.sort_unstable_by(List::by_key);
-            }
-            for list in &*far {
+            let part = near.len() as f64 / self.lists().max(1) as f64;
+            let mut missing = ENOUGH * expected * part - met;
+            let far = if missing > 0.0 { Sought::sorted(far) } else { &[] };
+            for list in far {
                 if missing <= 0.0 {
                     break;
                 }
                 missing -= of(list);
-                self.scan(*list, &tables, &counts, |_| true, &mut nearest);
+                self.scan(*list, tables, &counts, |_| true, &mut nearest);
             }
         }
         let found = nearest.found();
@@ -141,29 +104,6 @@ impl Inverted {
         rows.len() as f64 * met as f64 / asked.max(1) as f64
     }
 
-    /// All lists, in no order.
-    fn keyed(&self, place: &[f32], factor: f32) -> Vec<List> {
-        let mut lists = Vec::with_capacity(self.lists());
-        let by_product = self.metric == Metric::Dot;
-        self.centroids.dots(place, |first, dots| {
-            let words = dots
-                .iter()
-                .zip(&self.centroids.squares[first..])
-                .enumerate();
-            lists.extend(words.map(|(list, (dot, square))| List {
-                number: first + list,
-                key: if by_product { -dot } else { square - 2.0 * dot },
-                offset: factor * dot,
-            }));
-        });
-        lists
-    }
-
-    /// Where a list's rows are.
-    fn rows(&self, list: usize) -> Range<usize> {
-        self.starts[list] as usize..self.starts[list + 1] as usize
-    }
-
     fn scan(
         &self,
         list: List,
@@ -177,7 +117,7 @@ impl Inverted {
             offset: list.offset + tables.scale.offset,
             ..tables.scale
         };
-        let bytes = BLOCK * self.product.subspaces();
+        let bytes = BLOCK * self.space.subspaces();
         let mut sums: [Sums; AT_ONCE] = [[0; BLOCK]; AT_ONCE];
         let (mut block, end) = (rows.start / BLOCK, rows.end.div_ceil(BLOCK));
         while block < end && !rows.is_empty() {
@@ -242,14 +182,10 @@ impl Inverted {
     }
 }
 
-/// A place's number fits: a part has fewer than 2^31 rows.
-fn number(place: usize) -> u32 {
-    u32::try_from(place).unwrap_or(u32::MAX)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::Metric;
     use crate::index::Options;
     use crate::simd::AlignedRows;
     use std::sync::atomic::{AtomicBool, Ordering};
@@ -291,7 +227,7 @@ mod tests {
                 let key = |row: u32| options.key(query, all.padded(row as usize));
                 let mut exact: Vec<u32> = (0..3_000).filter(|row| counts(*row)).collect();
                 exact.sort_by(|a, b| key(*a).total_cmp(&key(*b)));
-                let rough = inverted.nearest(query, inverted.lists(), 100, Some(&counts), 1.0);
+                let rough = inverted.nearest(query, inverted.lists(), 100, Some(&counts), None);
                 assert_eq!(rough.len(), 100);
                 assert!(rough.iter().all(|(_, row)| counts(*row)));
                 found += exact[..10]
@@ -320,7 +256,7 @@ mod tests {
         let all = rows(2_000, 40, false);
         let inverted = Inverted::of(Metric::Euclidean, &all, &AtomicBool::new(false)).unwrap();
         let looked_at = |probes: usize| {
-            let rows = inverted.nearest(all.padded(5), probes, 2_000, None, 1.0);
+            let rows = inverted.nearest(all.padded(5), probes, 2_000, None, None);
             let mut rows: Vec<u32> = rows.into_iter().map(|(_, row)| row).collect();
             rows.sort_unstable();
             rows

@@ -1,10 +1,14 @@
 //! An inverted file as bytes.
 
-use super::{Axes, Book, Inverted, Product};
+use super::axes::Axes;
+use super::book::Book;
+use super::product::Product;
+use super::{Inverted, Space};
 use crate::domain::Metric;
 use crate::index::Options;
 use crate::index::codec::{Reader, Writer};
 use crate::simd::{AlignedBytes, AlignedRows, BLOCK, SUBSPACES, WORDS};
+use std::sync::Arc;
 
 impl Book {
     fn encode(&self, out: &mut Writer) {
@@ -27,13 +31,44 @@ impl Book {
     }
 }
 
-impl Inverted {
-    pub(in crate::index) fn encode(&self, out: &mut Writer) {
+impl Space {
+    fn encode(&self, out: &mut Writer) {
         out.count(self.axes.len());
         (0..self.axes.len()).for_each(|axis| out.floats(self.axes.axes.row(axis)));
         out.count(self.product.subspaces());
         self.product.books.iter().for_each(|book| book.encode(out));
         self.centroids.encode(out);
+    }
+
+    fn decode(options: &Options, reader: &mut Reader<'_>) -> Result<Self, String> {
+        let mut axes = AlignedRows::with_capacity(options.dim, 0);
+        for _ in 0..reader.number()? {
+            axes.push(&reader.floats(options.dim)?);
+        }
+        let mut books = Vec::new();
+        for _ in 0..reader.number()? {
+            books.push(Book::decode(reader)?);
+        }
+        let few = (1..=SUBSPACES).contains(&books.len());
+        let fit = books.iter().all(|b| (1..=WORDS).contains(&b.len()));
+        let product = Product { books };
+        let centroids = Book::decode(reader)?;
+        let one_dim = product.dim() == axes.len() && centroids.dim == axes.len();
+        if !(few && fit && one_dim && centroids.len() > 0) {
+            return Err("axes and words that do not fit together".into());
+        }
+        Ok(Self {
+            metric: options.metric,
+            axes: Axes { axes },
+            product,
+            centroids,
+        })
+    }
+}
+
+impl Inverted {
+    pub(in crate::index) fn encode(&self, out: &mut Writer) {
+        self.space.encode(out);
         out.numbers(&self.starts);
         out.numbers(&self.order);
         out.bytes(self.codes.as_slice());
@@ -46,51 +81,26 @@ impl Inverted {
         rows: usize,
         reader: &mut Reader<'_>,
     ) -> Result<Self, String> {
-        let mut axes = AlignedRows::with_capacity(options.dim, 0);
-        for _ in 0..reader.number()? {
-            axes.push(&reader.floats(options.dim)?);
-        }
-        let subspaces = reader.number()?;
-        let mut books = Vec::new();
-        for _ in 0..subspaces {
-            books.push(Book::decode(reader)?);
-        }
-        let product = Product { books };
-        let centroids = Book::decode(reader)?;
-        let starts = reader.numbers(centroids.len().saturating_add(1))?;
+        let space = Space::decode(options, reader)?;
+        let starts = reader.numbers(space.lists().saturating_add(1))?;
         let order = reader.numbers(rows)?;
         let mut seen = vec![false; rows];
         let each_once = order.iter().all(|row| {
             let seen = seen.get_mut(*row as usize);
             seen.is_some_and(|seen| !std::mem::replace(seen, true))
         });
-        let few = (1..=SUBSPACES).contains(&subspaces);
-        let books_fit = product
-            .books
-            .iter()
-            .all(|book| (1..=WORDS).contains(&book.len()));
         let whole = starts.first() == Some(&0)
             && starts.last().is_some_and(|end| *end as usize == rows)
             && starts.is_sorted();
-        let one_dim = product.dim() == axes.len() && centroids.dim == axes.len();
-        if !(each_once && few && books_fit && whole && one_dim) {
+        if !(each_once && whole) {
             return Err("lists that do not hold each row once".into());
         }
-        let mut codes = AlignedBytes::zeroed(rows.div_ceil(BLOCK) * BLOCK * subspaces);
+        let bytes = rows.div_ceil(BLOCK) * BLOCK * space.subspaces();
+        let mut codes = AlignedBytes::zeroed(bytes);
         let bytes = reader.take(codes.as_slice().len())?;
         codes.as_mut_slice().copy_from_slice(bytes);
         let euclidean = options.metric == Metric::Euclidean;
         let squares = reader.floats(if euclidean { rows } else { 0 })?;
-        Ok(Self {
-            metric: options.metric,
-            axes: Axes { axes },
-            product,
-            centroids,
-            starts,
-            order,
-            codes,
-            least: Self::least(&squares),
-            squares,
-        })
+        Ok(Self::whole(Arc::new(space), starts, order, codes, squares))
     }
 }

@@ -1,0 +1,235 @@
+//! What rows are coded by: the axes along which they vary most, the centroids of lists, and words for
+//! what rows differ from them.
+
+use super::axes::Axes;
+use super::book::Book;
+use super::product::{Product, Tables};
+use crate::domain::Metric;
+use crate::index::sample::{For, sample};
+use crate::simd::{self, AlignedRows};
+use rayon::prelude::*;
+use std::cmp::Ordering;
+use std::sync::atomic::{self, AtomicBool};
+
+/// Rows that make a centroid's place known.
+const SAMPLES_A_LIST: usize = 32;
+/// Rows that the words of subspaces are learnt from.
+const SAMPLES: usize = 8_192;
+/// Lists are worth it where they take away more than this part of the variance.
+const GATHERED: f64 = 0.15;
+
+/// A space to code rows in.
+#[derive(Debug)]
+pub(in crate::index) struct Space {
+    pub(super) metric: Metric,
+    pub(super) axes: Axes,
+    pub(super) product: Product,
+    /// A word a list.
+    pub(super) centroids: Book,
+}
+
+/// A row on its way: its list, its code, and what its key has beside the dot product.
+pub(super) struct Coded {
+    pub(super) list: u32,
+    pub(super) code: Vec<u8>,
+    /// `None` unless Euclidean.
+    pub(super) square: Option<f32>,
+}
+
+/// A list to look at.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct List {
+    pub(super) number: usize,
+    /// Smaller is nearer.
+    key: f32,
+    /// What its rows' keys have in common.
+    pub(super) offset: f32,
+}
+
+impl List {
+    fn by_key(&self, other: &Self) -> Ordering {
+        let by_key = self.key.total_cmp(&other.key);
+        by_key.then(self.number.cmp(&other.number))
+    }
+}
+
+/// A query in a space.
+#[derive(Debug)]
+pub(super) struct Sought {
+    tables: Tables,
+    lists: Vec<List>,
+}
+
+impl Sought {
+    /// So many nearest lists, the nearest first, the others, and the tables for all.
+    pub(super) fn nearest_first(&mut self, most: usize) -> (&[List], &mut [List], &Tables) {
+        let most = most.min(self.lists.len());
+        if most < self.lists.len() {
+            self.lists.select_nth_unstable_by(most, List::by_key);
+        }
+        let (near, far) = self.lists.split_at_mut(most);
+        near.sort_unstable_by(List::by_key);
+        (near, far, &self.tables)
+    }
+
+    /// The nearest first.
+    pub(super) fn sorted(lists: &mut [List]) -> &[List] {
+        lists.sort_unstable_by(List::by_key);
+        lists
+    }
+}
+
+impl Space {
+    /// Learns from rows; `None` if they are all alike, or if cancelled.
+    pub(super) fn learnt(metric: Metric, rows: &AlignedRows, cancel: &AtomicBool) -> Option<Self> {
+        let cancelled = || cancel.load(atomic::Ordering::Relaxed);
+        let mut axes = Axes::of(rows);
+        if axes.len() == 0 || cancelled() {
+            return None;
+        }
+        let variance = variance(rows);
+        let places = |most, what| -> Vec<Vec<f32>> {
+            let some = sample(rows.len(), most, what);
+            let places = some.par_iter();
+            let places = places.map(|row| axes.project(rows.padded(*row as usize)));
+            places.collect()
+        };
+        let lists = rows.len().isqrt();
+        let samples = places(lists * SAMPLES_A_LIST, For::Lists);
+        let centroids = Self::centroids(&slices(&samples), lists, variance);
+        if cancelled() {
+            return None;
+        }
+        let apart = |place: Vec<f32>| {
+            let (list, _) = centroids.nearest(&place);
+            let apart = place.iter().zip(centroids.word(list)).map(|(v, c)| v - c);
+            apart.collect::<Vec<f32>>()
+        };
+        let samples = places(SAMPLES, For::Codes);
+        let samples: Vec<Vec<f32>> = samples.into_par_iter().map(apart).collect();
+        let product = Product::trained(&slices(&samples), variance);
+        axes.truncate(product.dim());
+        let centroids = Book::of(product.dim(), &shortened(&centroids, product.dim()));
+        (!cancelled()).then_some(Self {
+            metric,
+            axes,
+            product,
+            centroids,
+        })
+    }
+
+    /// One centroid where several gather rows badly, or so many.
+    #[expect(clippy::cast_precision_loss, reason = "a mean may be rounded")]
+    fn centroids(samples: &[&[f32]], lists: usize, variance: f64) -> Book {
+        let many = Book::trained(samples, lists);
+        let one = Book::trained(samples, 1);
+        let left = |book: &Book| {
+            let of = |sample: &&[f32]| {
+                let square: f32 = sample.iter().map(|v| v * v).sum();
+                f64::from(square + book.nearest(sample).1).max(0.0)
+            };
+            samples.par_iter().map(of).sum::<f64>() / samples.len().max(1) as f64
+        };
+        if left(&one) - left(&many) > GATHERED * variance {
+            many
+        } else {
+            one
+        }
+    }
+
+    pub(super) fn lists(&self) -> usize {
+        self.centroids.len()
+    }
+
+    pub(super) fn subspaces(&self) -> usize {
+        self.product.subspaces()
+    }
+
+    /// Codes of rows.
+    pub(super) fn coded(&self, rows: &AlignedRows) -> Vec<Coded> {
+        let places = self.axes.project_all(rows);
+        let places = places.iter().flat_map(|some| some.chunks_exact(self.axes.len()));
+        let places: Vec<&[f32]> = places.collect();
+        let places = places.into_par_iter().enumerate();
+        let coded = places.map(|(row, place)| self.coded_at(rows.padded(row), place));
+        coded.collect()
+    }
+
+    fn coded_at(&self, row: &[f32], place: &[f32]) -> Coded {
+        let (list, _) = self.centroids.nearest(place);
+        let centroid = || self.centroids.word(list);
+        let apart: Vec<f32> = place.iter().zip(centroid()).map(|(v, c)| v - c).collect();
+        let code = self.product.encode(&apart);
+        let square = (self.metric == Metric::Euclidean).then(|| {
+            // What the axes leave out of the row counts as it is.
+            let whole = simd::dot(row, row);
+            let along: f32 = place.iter().map(|v| v * v).sum();
+            let decoded = self.product.decode(&code).zip(centroid());
+            (whole - along) + decoded.map(|(r, c)| (r + c) * (r + c)).sum::<f32>()
+        });
+        Coded {
+            list: super::number(list),
+            code,
+            square,
+        }
+    }
+
+    /// A padded query.
+    pub(super) fn sought(&self, query: &[f32]) -> Sought {
+        let place = self.axes.project(query);
+        // A squared distance less the query's square, or a dot product turned round.
+        let factor = if self.metric == Metric::Euclidean {
+            -2.0
+        } else {
+            -1.0
+        };
+        let by_product = self.metric == Metric::Dot;
+        let mut lists = Vec::with_capacity(self.lists());
+        self.centroids.dots(&place, |first, dots| {
+            let squares = &self.centroids.squares[first..];
+            let words = dots.iter().zip(squares).enumerate();
+            lists.extend(words.map(|(list, (dot, square))| List {
+                number: first + list,
+                key: if by_product { -dot } else { square - 2.0 * dot },
+                offset: factor * dot,
+            }));
+        });
+        Sought {
+            tables: self.product.tables(&place, factor),
+            lists,
+        }
+    }
+
+    /// Memory, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        let books = self.product.books.iter().chain([&self.centroids]);
+        let numbers: usize = books.map(|book| book.numbers.len() + book.squares.len()).sum();
+        4 * numbers + self.axes.axes.bytes()
+    }
+}
+
+fn slices(vectors: &[Vec<f32>]) -> Vec<&[f32]> {
+    vectors.iter().map(Vec::as_slice).collect()
+}
+
+/// The words without the numbers beyond.
+fn shortened(book: &Book, dim: usize) -> Vec<Vec<f32>> {
+    let words = 0..book.len();
+    words.map(|w| book.word(w).take(dim).collect()).collect()
+}
+
+/// The rows' mean squared distance from their mean.
+#[expect(clippy::cast_precision_loss, reason = "a mean may be rounded")]
+fn variance(rows: &AlignedRows) -> f64 {
+    let mut sums = vec![(0.0, 0.0); rows.dim()];
+    let looked_at = sample(rows.len(), SAMPLES, For::Axes);
+    for row in &looked_at {
+        for ((sum, squares), v) in sums.iter_mut().zip(rows.row(*row as usize)) {
+            *sum += f64::from(*v);
+            *squares += f64::from(*v) * f64::from(*v);
+        }
+    }
+    let n = looked_at.len() as f64;
+    let of = |(sum, squares): &(f64, f64)| squares / n - (sum / n) * (sum / n);
+    sums.iter().map(of).sum()
+}
