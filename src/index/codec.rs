@@ -4,10 +4,10 @@ use super::Options;
 use super::graph::{Graph, Layer};
 use super::inverted::Inverted;
 use super::part::Part;
-use super::plan::{Plan, Step, Steps, Way};
+use super::plan::{Filtered, Plan, Step, Steps, Way};
 use xxhash_rust::xxh3::xxh3_64;
 
-const MAGIC: &[u8; 8] = b"twxseg\0\x03";
+const MAGIC: &[u8; 8] = b"twxseg\0\x04";
 
 /// Appends to what becomes a file.
 pub(super) struct Writer(Vec<u8>);
@@ -66,9 +66,10 @@ fn encode_plan(plan: &Plan, out: &mut Writer) {
     encode_steps(&plan.steps, out);
     out.floats(&[plan.row_nanos]);
     out.count(plan.filtered.len());
-    for (share, steps) in &plan.filtered {
-        out.floats(&[*share]);
-        encode_steps(steps, out);
+    for tried in &plan.filtered {
+        out.floats(&[tried.share]);
+        encode_steps(&tried.steps, out);
+        encode_steps(&tried.own, out);
     }
 }
 
@@ -82,7 +83,8 @@ fn encode_steps(steps: &Steps, out: &mut Writer) {
                 probes,
                 rough,
                 again,
-            } => [2, probes, rough, again],
+                own,
+            } => [2 + usize::from(own), probes, rough, again],
         };
         for n in numbers {
             out.count(n);
@@ -201,8 +203,11 @@ fn decode_plan(reader: &mut Reader<'_>) -> Result<Plan, String> {
         filtered: Vec::new(),
     };
     for _ in 0..reader.number()? {
-        let share = reader.floats(1)?[0];
-        plan.filtered.push((share, decode_steps(reader)?));
+        plan.filtered.push(Filtered {
+            share: reader.floats(1)?[0],
+            steps: decode_steps(reader)?,
+            own: decode_steps(reader)?,
+        });
     }
     Ok(plan)
 }
@@ -214,10 +219,11 @@ fn decode_steps(reader: &mut Reader<'_>) -> Result<Steps, String> {
         let way = match [0, 1, 2, 3].map(|i| numbers[i] as usize) {
             [0, ..] => Way::Scan,
             [1, ef, ..] => Way::Walk { ef },
-            [2, probes, rough, again] => Way::Lists {
+            [kind @ (2 | 3), probes, rough, again] => Way::Lists {
                 probes,
                 rough,
                 again,
+                own: kind == 3,
             },
             [kind, ..] => return Err(format!("a way of kind {kind}")),
         };
@@ -261,6 +267,7 @@ mod tests {
             probes: 3,
             rough: 8,
             again: 4,
+            own: true,
         };
         let steps = Steps(vec![
             step(lists, 1),
@@ -268,7 +275,11 @@ mod tests {
             step(Way::Scan, 3),
         ]);
         part.follow(Plan {
-            filtered: vec![(0.5, Steps(vec![step(lists, 4)])), (0.25, steps.clone())],
+            filtered: vec![Filtered {
+                share: 0.5,
+                steps: steps.clone(),
+                own: Steps(vec![step(lists, 4)]),
+            }],
             steps,
             row_nanos: 2.5,
         });

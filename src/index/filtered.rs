@@ -1,12 +1,15 @@
 //! How a part is searched for the rows that a filter lets through: those few are compared one by
-//! one, or many are met on the way that was learnt for as many.
+//! one, or many are met on the way that was learnt for as many. Those of a filter that is asked often
+//! are looked for in lists of their own.
 
 use super::columns::Asked;
+use super::inverted::Inverted;
 use super::part::Part;
-use super::plan::Way;
+use super::plan::{Step, Way};
 use super::search::{by_candidates, every_list};
 use super::snapshot::Query;
-use crate::domain::Recall;
+use crate::domain::{Filter, Recall};
+use std::sync::Arc;
 
 /// With what the filter lets through unknown, of what lists hold so many times `k` are compared
 /// by codes, and then exactly.
@@ -17,6 +20,10 @@ const ASKED: usize = 1_000;
 const FEW: usize = 256;
 /// A walk among unknown ones keeps so many times more.
 const MORE: usize = 4;
+/// Lists of their own are worth it where they are so many times faster.
+const FASTER: f32 = 1.25;
+/// All lists of filters of a part take at most one of so many bytes that its rows take.
+const ROOM: usize = 16;
 
 /// What to do.
 #[derive(Debug, Clone, Copy)]
@@ -28,18 +35,72 @@ pub(super) enum Course {
 }
 
 /// The best course. `whole`: the columns say all that the filter does.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_precision_loss,
-    clippy::cast_sign_loss,
-    reason = "a number of rows"
-)]
 pub(super) fn course<T>(
     part: &Part<T>,
     query: &Query<'_>,
     asked: &Asked<'_>,
     whole: bool,
 ) -> Course {
+    course_and_time(part, query, asked, whole).0
+}
+
+/// The lists that a filter has of its own.
+pub(super) struct Own {
+    pub(super) lists: Arc<Inverted>,
+    /// The best way in them.
+    pub(super) way: Way,
+    /// Whether it is clearly faster than another course; else it is gone where that found too little.
+    pub(super) is_first: bool,
+}
+
+/// Of a filter that is asked often, its lists, if they are of use. The columns say all that the filter
+/// does.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    reason = "an estimate"
+)]
+pub(super) fn own<T>(
+    part: &Part<T>,
+    query: &Query<'_>,
+    asked: &Asked<'_>,
+    filter: &Filter,
+) -> Option<Own> {
+    let lists = part.inverted()?;
+    let step = |share| {
+        let step = part.plan().own(query.recall, share);
+        step.filter(|_| query.ef.is_none() && !query.exact)
+    };
+    let (course, nanos) = course_and_time(part, query, asked, true);
+    let is_first = |step: &Step| FASTER * (step.nanos as f32) < nanos;
+    let is_last = matches!(course, Course::Rows { .. });
+    let room = part.rows.bytes() / ROOM;
+    let bytes = (asked.share() * lists.own_bytes() as f64) as usize;
+    step(asked.share()).filter(|step| bytes <= room && (is_first(step) || !is_last))?;
+    let make = || lists.only(|row| asked.holds(row));
+    let lists = part.often().lists(filter, room, make)?;
+    let step = step(lists.order().len() as f64 / part.len().max(1) as f64)?;
+    Some(Own {
+        lists,
+        way: step.way.thorough(query.k),
+        is_first: is_first(&step),
+    })
+}
+
+/// And about how many nanoseconds it takes.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    reason = "a number of rows"
+)]
+fn course_and_time<T>(
+    part: &Part<T>,
+    query: &Query<'_>,
+    asked: &Asked<'_>,
+    whole: bool,
+) -> (Course, f32) {
     let plan = part.plan();
     let step = match query.ef {
         None if whole => plan.filtered(query.recall, asked.share()),
@@ -52,13 +113,15 @@ pub(super) fn course<T>(
         (None, Some(_)) => 0,
     };
     let worth_listing = worth_listing.max(FEW);
-    if !query.exact && asked.most().is_some_and(|most| most <= worth_listing) {
+    let most = asked.most().filter(|most| *most <= worth_listing);
+    if let Some(most) = most.filter(|_| !query.exact) {
         let fresh = part.sealed.is_none() && query.recall != Recall::ALL;
         let exactly = !fresh && !plan.is_reached_by_codes(query.recall);
-        return Course::Rows { exactly };
+        return (Course::Rows { exactly }, most as f32 * plan.row_nanos);
     }
     let all = query.recall == Recall::ALL && query.ef.is_none();
-    Course::Way(match (step, query.ef, part.inverted()) {
+    let nanos = step.map_or(f32::INFINITY, |step| step.nanos as f32);
+    let way = match (step, query.ef, part.inverted()) {
         _ if query.exact || all => Way::Scan,
         (Some(step), ..) => step.way.thorough(query.k),
         // No way was found to reach the recall.
@@ -68,5 +131,6 @@ pub(super) fn course<T>(
         (None, ef, None) => Way::Walk {
             ef: MORE * ef.unwrap_or(query.k).max(query.k),
         },
-    })
+    };
+    (Course::Way(way), nanos)
 }

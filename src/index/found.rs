@@ -48,6 +48,8 @@ pub(super) struct Wanted<'a> {
     pub(super) k: usize,
     /// Of what a walk by codes found, so many are compared again, exactly.
     pub(super) again: usize,
+    /// Those that a filter lets through, in lists of their own.
+    pub(super) own: Option<&'a Inverted>,
     /// The rows that count.
     pub(super) counts: &'a dyn Fn(u32) -> bool,
     /// Whether a filter lets only some through, and about which share of all.
@@ -117,11 +119,19 @@ impl Wanted<'_> {
                 probes,
                 rough,
                 again,
+                own,
             } => {
                 let times = |n: usize| n.saturating_mul(self.k.max(LEAST_K));
                 let depth = (times(rough), times(again));
-                let lists = part.inverted()?;
-                Some(self.listed(&exact, lists, coded(), probes, depth))
+                let (lists, share) = if own {
+                    (self.own?, 1.0)
+                } else {
+                    (part.inverted()?, self.share)
+                };
+                let rows = lists.order().len();
+                #[expect(clippy::cast_precision_loss, reason = "an estimate")]
+                let expected = self.filtered.then_some(share * rows as f64);
+                Some(self.listed(&exact, (lists, expected), coded(), probes, depth))
             }
         }
     }
@@ -141,13 +151,12 @@ impl Wanted<'_> {
     fn listed(
         &self,
         exact: &Exact<'_>,
-        lists: &Inverted,
+        (lists, expected): (&Inverted, Option<f64>),
         coded: Option<Coded<'_>>,
         probes: usize,
         (most, again): (usize, usize),
     ) -> Near {
         let counts = (!self.all_count).then_some(self.counts);
-        let expected = self.filtered.then(|| self.share * lists.order().len() as f64);
         let mut rough = lists.nearest(self.query, probes, most, counts, expected);
         let mut all = probes >= lists.lists() && rough.len() < most;
         if let Some(coded) = coded {

@@ -16,7 +16,7 @@
 //!
 //! Filters are answered from `columns`. The few rows that one lets through are compared one by one;
 //! where there are many, a walk goes on until it has followed enough of them, or lists show those
-//! only (`filtered`).
+//! only (`filtered`); those of a filter that is asked often have lists of their own (`often`).
 
 mod answers;
 mod best;
@@ -34,6 +34,7 @@ mod inverted;
 mod job;
 mod load;
 mod nearest;
+mod often;
 mod options;
 mod part;
 mod plan;

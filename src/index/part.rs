@@ -5,6 +5,7 @@ use super::codes::Codes;
 use super::columns::Columns;
 use super::graph::Graph;
 use super::inverted::Inverted;
+use super::often::Often;
 use super::plan::{Plan, Way};
 use super::{Options, Row};
 use crate::domain::{Facets, Recall};
@@ -38,6 +39,7 @@ pub(super) struct Part<T> {
     plan: ArcSwap<Plan>,
     /// What filters are answered from.
     columns: ArcSwap<Columns>,
+    often: Often,
 }
 
 impl<T> Part<T> {
@@ -54,6 +56,7 @@ impl<T> Part<T> {
             sealed_plan: Plan::default(),
             plan: ArcSwap::default(),
             columns: ArcSwap::default(),
+            often: Often::default(),
         }
     }
 
@@ -158,6 +161,11 @@ impl<T> Part<T> {
         self.inverted.as_ref()
     }
 
+    /// The filters that are asked of it often.
+    pub(super) fn often(&self) -> &Often {
+        &self.often
+    }
+
     /// What was learnt when it was sealed.
     pub(super) fn sealed_plan(&self) -> &Plan {
         &self.sealed_plan
@@ -177,8 +185,8 @@ impl<T> Part<T> {
     pub(super) fn bytes(&self) -> usize {
         let codes = self.codes().map_or(0, Codes::bytes);
         let lists = self.inverted().map_or(0, Inverted::bytes);
-        let columns = self.columns.load().bytes();
-        self.rows.bytes() + codes + lists + columns + self.graph().map_or(0, Graph::bytes)
+        let filters = self.columns.load().bytes() + self.often.bytes();
+        self.rows.bytes() + codes + lists + filters + self.graph().map_or(0, Graph::bytes)
     }
 
     pub(super) fn graph(&self) -> Option<&Graph> {

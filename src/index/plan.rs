@@ -68,6 +68,8 @@ pub(super) enum Way {
         rough: usize,
         /// And so many times `k` exactly.
         again: usize,
+        /// Those of the rows that a filter lets through, or of all rows.
+        own: bool,
     },
 }
 
@@ -83,12 +85,19 @@ impl Way {
                 probes,
                 rough,
                 again,
+                own,
             } => Self::Lists {
                 probes: probes.saturating_mul((k / K).isqrt().max(1)),
                 rough,
                 again,
+                own,
             },
         }
+    }
+
+    /// Whether it looks at lists that a filter has of its own.
+    pub(super) fn is_own(self) -> bool {
+        matches!(self, Self::Lists { own: true, .. })
     }
 
     /// As thorough where some rows are dead: they are walked through, and the more there are, the
@@ -150,13 +159,23 @@ impl Step {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Steps(pub(super) Vec<Step>);
 
+/// The ways worth going where a filter lets only some rows through.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Filtered {
+    /// The share of them.
+    pub(super) share: f32,
+    pub(super) steps: Steps,
+    /// By lists of their own.
+    pub(super) own: Steps,
+}
+
 /// How a part is best searched.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Plan {
     /// Without a filter.
     pub(super) steps: Steps,
-    /// With filters that let such a share of the rows through, from the greatest on.
-    pub(super) filtered: Vec<(f32, Steps)>,
+    /// With filters, from the greatest share on.
+    pub(super) filtered: Vec<Filtered>,
     /// What one row takes that is compared by its code, in nanoseconds.
     pub(super) row_nanos: f32,
 }
@@ -196,11 +215,19 @@ impl Plan {
     /// The same where only a share of the rows counts: as it was with the next greater share, or
     /// with a smaller one that is as good as the same.
     pub(super) fn filtered(&self, recall: Recall, share: f64) -> Option<Step> {
-        let about = |(let_through, _): &&(f32, Steps)| ALIKE * f64::from(*let_through) >= share;
+        let about = |tried: &&Filtered| ALIKE * f64::from(tried.share) >= share;
         let tried = self.filtered.iter().take_while(about).last();
-        let (let_through, steps) = tried.map_or((1.0, &self.steps), |(s, steps)| (*s, steps));
+        let (let_through, steps) = tried.map_or((1.0, &self.steps), |t| (t.share, &t.steps));
         let step = steps.to(recall, RESERVE_WITH_FILTERS)?;
         Some(step.among(f64::from(let_through), share))
+    }
+
+    /// The same by lists of their own: as it was with the next smaller share, whose nearest are in no
+    /// fewer lists, or with a greater one that is as good as the same.
+    pub(super) fn own(&self, recall: Recall, share: f64) -> Option<Step> {
+        let mut tried = self.filtered.iter();
+        let tried = tried.find(|tried| f64::from(tried.share) <= ALIKE * share)?;
+        tried.own.to(recall, RESERVE_WITH_FILTERS)
     }
 
     /// The ways tried with filters that let just such a share through, or without.
@@ -208,8 +235,8 @@ impl Plan {
         if share >= 1.0 {
             return Some(&self.steps);
         }
-        let same = |(let_through, _): &&(f32, Steps)| (let_through - share).abs() < f32::EPSILON;
-        self.filtered.iter().find(same).map(|(_, steps)| steps)
+        let same = |tried: &&Filtered| (tried.share - share).abs() < f32::EPSILON;
+        self.filtered.iter().find(same).map(|tried| &tried.steps)
     }
 
     /// Whether a recall was reached by comparing codes first: among fewer rows they do no worse.
@@ -230,7 +257,7 @@ impl Plan {
 
     /// Whether any way worth going is a walk.
     pub(super) fn walks(&self) -> bool {
-        let filtered = self.filtered.iter().map(|(_, steps)| steps);
+        let filtered = self.filtered.iter().map(|tried| &tried.steps);
         let mut all = filtered.chain([&self.steps]).flat_map(|steps| &steps.0);
         all.any(|step| matches!(step.way, Way::Walk { .. }))
     }
@@ -265,8 +292,13 @@ impl Plan {
                 clippy::cast_sign_loss,
                 reason = "a time"
             )]
-            let steps = climb(&asked, ladders_with_filters(part), limit as u32);
-            plan.filtered.push((share, Steps::of(steps)));
+            let climbed =
+                |own| Steps::of(climb(&asked, ladders_with_filters(part, own), limit as u32));
+            plan.filtered.push(Filtered {
+                share,
+                steps: climbed(false),
+                own: climbed(true),
+            });
             share *= times;
         }
         plan
@@ -296,10 +328,15 @@ pub(super) fn questions(rows: usize, layers: &[u32]) -> Vec<u32> {
 
 /// The ways a part has, by kind, more thorough from one to the next.
 fn ladders<T>(part: &Part<T>) -> Vec<Vec<Way>> {
-    let mut ladders = Vec::new();
+    let mut ladders = ladders_of_lists(part, false);
     if part.graph().is_some() {
-        ladders.push(EF.map(|ef| Way::Walk { ef }).into());
+        ladders.insert(0, EF.map(|ef| Way::Walk { ef }).into());
     }
+    ladders
+}
+
+fn ladders_of_lists<T>(part: &Part<T>, own: bool) -> Vec<Vec<Way>> {
+    let mut ladders = Vec::new();
     if let Some(inverted) = part.inverted() {
         let lists = inverted.lists();
         let mut probes: Vec<usize> = PARTS_OF_LISTS.map(|p| lists.div_ceil(p)).into();
@@ -316,6 +353,7 @@ fn ladders<T>(part: &Part<T>) -> Vec<Vec<Way>> {
                 probes: *probes,
                 rough,
                 again,
+                own,
             });
             ladders.push(ways.collect());
         }
@@ -323,9 +361,13 @@ fn ladders<T>(part: &Part<T>) -> Vec<Vec<Way>> {
     ladders
 }
 
-/// The ways worth trying where a share of the rows counts.
-fn ladders_with_filters<T>(part: &Part<T>) -> Vec<Vec<Way>> {
-    let mut ladders = ladders(part);
+/// The ways worth trying where a share of the rows counts, or is in lists of its own.
+fn ladders_with_filters<T>(part: &Part<T>, own: bool) -> Vec<Vec<Way>> {
+    let mut ladders = if own {
+        ladders_of_lists(part, true)
+    } else {
+        ladders(part)
+    };
     ladders.retain(|ladder| match ladder.first() {
         Some(Way::Lists { rough, again, .. }) => AGAIN_WITH_FILTERS.contains(&(*rough, *again)),
         _ => true,

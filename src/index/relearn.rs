@@ -168,6 +168,7 @@ mod tests {
             probes: 1,
             rough: 8,
             again: 2,
+            own: false,
         };
         let walk = |ef| Way::Walk { ef };
         let known = Steps(vec![

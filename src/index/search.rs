@@ -4,7 +4,7 @@
 use super::Options;
 use super::best::Best;
 use super::columns::Asked;
-use super::filtered::{Course, course};
+use super::filtered::{self, Course, Own, course};
 use super::found::{COMPARED_AGAIN, LEAST_K, Near, Wanted};
 use super::inverted::Inverted;
 use super::part::Part;
@@ -65,6 +65,7 @@ pub(super) fn every_list(lists: &Inverted, (rough, again): (usize, usize)) -> Wa
         probes: lists.lists(),
         rough,
         again,
+        own: false,
     }
 }
 
@@ -73,6 +74,8 @@ fn affordable<T>(options: &Options, part: &Part<T>, query: &Query<'_>, way: Way)
     let there = match way {
         Way::Scan => true,
         Way::Walk { .. } => part.graph().is_some(),
+        // Of its own, as few as there are.
+        Way::Lists { own, .. } if own => return way,
         Way::Lists { .. } => part.inverted().is_some(),
     };
     if there && looked_at(options, part, query, way) <= part.len() {
@@ -131,6 +134,7 @@ impl<'s, T> Search<'s, '_, T> {
         let options = &self.view.options;
         let all_count = !self.filtered() && self.part.all_visible(self.view.at);
         let all_visible = self.part.all_visible(self.view.at) && self.keep.is_none();
+        let own = self.own();
         let counts = |row: u32| {
             if all_visible {
                 self.asked.holds(row)
@@ -147,6 +151,7 @@ impl<'s, T> Search<'s, '_, T> {
             } else {
                 COMPARED_AGAIN.max(2 * self.query.k)
             },
+            own: own.as_ref().map(|own| &*own.lists),
             counts: if all_count { &|_| true } else { &counts },
             filtered: self.filtered(),
             share: self.asked.share(),
@@ -160,7 +165,7 @@ impl<'s, T> Search<'s, '_, T> {
                 options.key_of(best.limit())
             },
         };
-        let mut way = match self.course() {
+        let mut way = match self.course(own.as_ref()) {
             Course::Rows { exactly } => {
                 let again = if exactly { usize::MAX } else { wanted.again };
                 let rows = self.counting(self.asked.rows());
@@ -185,7 +190,13 @@ impl<'s, T> Search<'s, '_, T> {
                 Way::Walk { ef } => best.beyond(ef),
                 _ => f32::INFINITY,
             };
-            let Some(near) = Wanted { beyond, ..wanted }.nearest(self.part, way) else {
+            let all_count = all_count || all_visible && way.is_own();
+            let wanted = Wanted {
+                all_count,
+                beyond,
+                ..wanted
+            };
+            let Some(near) = wanted.nearest(self.part, way) else {
                 break;
             };
             if self.offer_if_enough(&near, way, best) {
@@ -198,9 +209,26 @@ impl<'s, T> Search<'s, '_, T> {
                     return;
                 }
             }
-            way = affordable(options, self.part, self.query, self.more(way));
+            way = match &own {
+                Some(own) if !way.is_own() => own.way,
+                _ => affordable(options, self.part, self.query, self.more(way)),
+            };
+        }
+        if let Some(own) = &own {
+            let all = self.counting(own.lists.order().to_vec());
+            let again = usize::MAX;
+            let near = Wanted { again, ..wanted }.compared(self.part, &all);
+            if self.offer_if_enough(&near, Way::Scan, best) {
+                return;
+            }
         }
         self.scan(best);
+    }
+
+    /// What a filter that is asked often has of its own.
+    fn own(&self) -> Option<Own> {
+        let filter = self.query.filter.filter(|_| self.keep.is_none())?;
+        filtered::own(self.part, self.query, self.asked, filter)
     }
 
     /// Of rows that the filter's columns list, those that count.
@@ -225,8 +253,10 @@ impl<'s, T> Search<'s, '_, T> {
         self.query.filter.is_some() || self.keep.is_some()
     }
 
-    fn course(&self) -> Course {
-        if self.filtered() {
+    fn course(&self, own: Option<&Own>) -> Course {
+        if let Some(own) = own.filter(|own| own.is_first) {
+            Course::Way(own.way)
+        } else if self.filtered() {
             course(self.part, self.query, self.asked, self.keep.is_none())
         } else {
             Course::Way(way(self.part, self.query))
@@ -260,10 +290,12 @@ impl<'s, T> Search<'s, '_, T> {
                 probes,
                 rough,
                 again,
+                own,
             } => Way::Lists {
                 probes: probes.saturating_mul(MORE),
                 rough: rough.saturating_mul(MORE),
                 again: again.saturating_mul(MORE),
+                own,
             },
             Way::Scan => Way::Scan,
         }

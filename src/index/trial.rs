@@ -4,6 +4,7 @@ use super::Options;
 use super::answers::Among;
 use super::climb::Ask;
 use super::found::{COMPARED_AGAIN, Wanted};
+use super::inverted::Inverted;
 use super::part::Part;
 use super::plan::{Step, Way};
 use super::sample::{For, is_among};
@@ -49,6 +50,8 @@ pub(super) struct Trial<'a, T> {
     questions: Questions<'a>,
     /// Of the rows, this share counts.
     share: f32,
+    /// Where that are some, they in lists of their own.
+    own: Option<Inverted>,
     /// Whether each row may answer.
     counting: Vec<bool>,
     /// Whether all that a walk meets may.
@@ -100,7 +103,9 @@ impl<'a, T: Sync> Trial<'a, T> {
         };
         // A row's number fits: a part has fewer than 2^31.
         let rows = 0..u32::try_from(part.len()).unwrap_or(u32::MAX);
+        let lists = part.inverted().filter(|_| share < 1.0);
         let mut trial = Self {
+            own: lists.map(|lists| lists.only(let_through)),
             options,
             part,
             questions,
@@ -217,6 +222,7 @@ impl<'a, T: Sync> Trial<'a, T> {
             options: self.options,
             query: self.vector(question),
             k: K,
+            own: self.own.as_ref(),
             again: COMPARED_AGAIN,
             counts,
             filtered: self.share < 1.0,

@@ -11,6 +11,7 @@ mod changes;
 mod costs;
 mod damage;
 mod edges;
+mod filters;
 mod model;
 mod segments;
 mod sequences;

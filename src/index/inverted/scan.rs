@@ -14,10 +14,12 @@ const AT_ONCE: usize = 4;
 const MANY_OF: usize = 32;
 const FIRST_OF: usize = 16;
 const DEVIATIONS: f64 = 4.0;
+/// Where not even this part of the rows that should count is in the nearest lists, which count has to
+/// do with nearness: farther lists are looked at, until so many times as many are.
+const FEW: f64 = 0.9;
+const ENOUGH: f64 = 1.5;
 /// Rows of a list that tell how many of all count.
 const LOOKED_AT: usize = 8;
-/// An estimate of what was looked at is good enough from this part of what is wanted on.
-const ENOUGH: f64 = 0.5;
 
 impl Inverted {
     /// Of the rows in the `probes` nearest lists that count, the `most` nearest, as rough keys and
@@ -53,8 +55,13 @@ impl Inverted {
             let of = |list: &List| self.counted(list.number, counts);
             let met: f64 = near.iter().map(of).sum();
             let part = near.len() as f64 / self.lists().max(1) as f64;
-            let mut missing = ENOUGH * expected * part - met;
-            let far = if missing > 0.0 { Sought::sorted(far) } else { &[] };
+            let expected = expected * part;
+            let mut missing = ENOUGH * expected - met;
+            let far = if met < FEW * expected {
+                Sought::sorted(far)
+            } else {
+                &[]
+            };
             for list in far {
                 if missing <= 0.0 {
                     break;

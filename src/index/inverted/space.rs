@@ -148,7 +148,9 @@ impl Space {
     /// Codes of rows.
     pub(super) fn coded(&self, rows: &AlignedRows) -> Vec<Coded> {
         let places = self.axes.project_all(rows);
-        let places = places.iter().flat_map(|some| some.chunks_exact(self.axes.len()));
+        let places = places
+            .iter()
+            .flat_map(|some| some.chunks_exact(self.axes.len()));
         let places: Vec<&[f32]> = places.collect();
         let places = places.into_par_iter().enumerate();
         let coded = places.map(|(row, place)| self.coded_at(rows.padded(row), place));
@@ -203,7 +205,9 @@ impl Space {
     /// Memory, in bytes.
     pub(super) fn bytes(&self) -> usize {
         let books = self.product.books.iter().chain([&self.centroids]);
-        let numbers: usize = books.map(|book| book.numbers.len() + book.squares.len()).sum();
+        let numbers: usize = books
+            .map(|book| book.numbers.len() + book.squares.len())
+            .sum();
         4 * numbers + self.axes.axes.bytes()
     }
 }
