@@ -2,7 +2,7 @@
 //!
 //! ```sh
 //! cargo bench --bench ann -- --data DIR [--set NAME]... [--out FILE] [--vectors memory|disk]
-//! cargo bench --bench ann -- --data DIR --table filters|changes|segments|sizes [--set NAME]...
+//! cargo bench --bench ann -- --data DIR --table filters|changes|segments|tails|sizes [--set NAME]...
 //! ```
 //!
 //! Each folder in DIR is a set: `base.f32` and `query.f32` (little-endian, row after row),
@@ -11,7 +11,7 @@
 //! best of three rounds: for a recall, as users do, and by walks that keep so many candidates.
 //! `--vectors disk` keeps them in a file in the current directory, beside codes and links in memory.
 //! `--out` adds a line of JSON for each setting. The tables are of searches with filters, after
-//! deletes and updates, in several segments, and among more and more rows.
+//! deletes and updates, in several segments, beside rows not sealed yet, and among more and more rows.
 #![allow(
     clippy::pedantic,
     clippy::unwrap_used,
@@ -69,8 +69,11 @@ fn main() {
                 Some("filters") => tables::filters(&set),
                 Some("changes") => changes::changes(&set),
                 Some("segments") => tables::segments(&set),
+                Some("tails") => tables::tails(&set),
                 Some("sizes") => tables::sizes(&set),
-                Some(other) => panic!("--table filters, changes, segments or sizes, not {other}"),
+                Some(other) => {
+                    panic!("--table filters, changes, segments, tails or sizes, not {other}")
+                }
             }
         }
     }

@@ -8,6 +8,8 @@ use twindex::index::{Index, Query, Snapshot};
 const ROUNDS: usize = 3;
 /// Percent of the rows that a filter lets through.
 const SHARES: [f64; 8] = [90.0, 50.0, 20.0, 10.0, 3.0, 1.0, 0.1, 0.01];
+/// Rows that come at once.
+const FRESH: usize = 100;
 /// Queries whose answers are compared with those of exact searches.
 const COMPARED: usize = 500;
 
@@ -128,6 +130,34 @@ pub(crate) fn segments(set: &Set) {
         println!(
             "  {segments:>2} segments {rate:>10.0} queries/s {:>6.2} recall@10 {recall:.4}",
             rate / one
+        );
+    }
+}
+
+/// Rows in the tail beside a segment of the others.
+const TAILS: [usize; 6] = [0, 1_000, 3_000, 5_000, 9_000, 20_000];
+
+/// The same rows in one segment, and some of them not sealed yet, as they came by and by.
+pub(crate) fn tails(set: &Set) {
+    println!("{}: {} rows x {}", set.name, set.base.len(), set.dim);
+    let mut all_sealed = 0.0_f64;
+    for tail in TAILS {
+        let (sealed, fresh) = set.base.split_at(set.base.len() - tail);
+        let index = Index::new(set.options());
+        apply(&index, 1, sealed);
+        seal(&index, 1);
+        let mut at = sealed.len() as u64 + 1;
+        let begun = Instant::now();
+        for rows in fresh.chunks(FRESH) {
+            apply(&index, at, rows);
+            at += rows.len() as u64;
+        }
+        let each = begun.elapsed().as_secs_f64() * 1e6 / tail.max(1) as f64;
+        let (rate, recall) = measure(set, &index.snapshot(), None);
+        all_sealed = all_sealed.max(rate * f64::from(u8::from(tail == 0)));
+        println!(
+            "  {tail:>6} in the tail {rate:>10.0} queries/s {:>6.2} recall@10 {recall:.4}, {each:.1} us a row to come",
+            rate / all_sealed
         );
     }
 }

@@ -83,7 +83,7 @@ pub(super) fn compared(exact: &Exact<'_>, mut rows: Vec<(f32, u32)>) -> Vec<(f32
 /// limit, if codes err on the others as on the first: with exact keys, nearest first. Also whether
 /// none of the rows left can be.
 pub(super) fn compared_first(
-    exact: &Exact<'_>,
+    exact: &impl Keys,
     k: usize,
     limit: f32,
     mut rows: Vec<(f32, u32)>,

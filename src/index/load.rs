@@ -1,5 +1,6 @@
 //! From stored rows and segments back to an index, without rebuilding a graph.
 
+use super::inverted::Inverted;
 use super::part::Part;
 use super::{Index, Options, codec};
 use crate::domain::{Embedding, Facets};
@@ -50,7 +51,11 @@ impl<T: Clone + Send + Sync + 'static> Index<T> {
             }
         }
         tail.tabulate(&facets);
-        tail.encode_fresh(&options);
+        let largest = sealed.iter().max_by_key(|part| part.len());
+        let space = largest
+            .and_then(|part| part.inverted())
+            .map(Inverted::space);
+        tail.encode_fresh(&options, space, &[]);
         let tail = if tail.len() == 0 {
             vec![]
         } else {

@@ -29,6 +29,7 @@ mod compared;
 mod each;
 mod filtered;
 mod found;
+mod fresh;
 mod graph;
 mod inverted;
 mod job;
@@ -57,6 +58,7 @@ pub use snapshot::{Hit, Query, Snapshot, Stats};
 
 use crate::domain::{Embedding, Facets};
 use arc_swap::ArcSwap;
+use inverted::Space;
 use part::Part;
 use snapshot::View;
 use std::cmp::Reverse;
@@ -253,10 +255,17 @@ impl<T: Clone> Parts<T> {
         merged.reverse();
         let (mut part, dead) = Part::merged(options.dim, &merged);
         self.forgotten.extend(dead);
-        part.encode_fresh(options);
+        let space = self.space();
+        part.encode_fresh(options, space.as_ref(), &merged);
         if part.len() > 0 {
             self.tail.push(Arc::new(part));
         }
+    }
+
+    /// That of the largest sealed part: fresh rows are coded by it too.
+    fn space(&self) -> Option<Arc<Space>> {
+        let largest = self.sealed.iter().max_by_key(|part| part.len())?;
+        Some(Arc::clone(largest.inverted()?.space()))
     }
 
     fn freeze(&mut self) {

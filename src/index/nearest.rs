@@ -22,6 +22,13 @@ impl Nearest {
         }
     }
 
+    /// The same, of those within a limit.
+    pub(in crate::index) fn within(most: usize, limit: f32) -> Self {
+        let mut nearest = Self::new(most);
+        nearest.limit = limit;
+        nearest
+    }
+
     /// Keys must be below this, or equal, to count.
     pub(in crate::index) fn limit(&self) -> f32 {
         self.limit

@@ -4,7 +4,7 @@
 use super::codes::Codes;
 use super::columns::Columns;
 use super::graph::Graph;
-use super::inverted::Inverted;
+use super::inverted::{Coded, Inverted, Space};
 use super::often::Often;
 use super::plan::{Plan, Way};
 use super::{Options, Row};
@@ -17,7 +17,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// The death of a row that lives.
 const ALIVE: u64 = u64::MAX;
 
-/// Parts of the tail with so many rows have codes.
+/// Parts of the tail with so many rows have codes: in a space of others, and of their own.
+const JOINED_AT: usize = 64;
 const CODED_AT: usize = 256;
 
 /// Aligned rows in the order of their sequence numbers, with a graph once sealed.
@@ -113,8 +114,32 @@ impl<T> Part<T> {
         self.codes = Codes::of(options.metric, &self.rows);
     }
 
-    /// Gives the rows of a tail codes, if they are many enough.
-    pub(super) fn encode_fresh(&mut self, options: &Options) {
+    /// Gives the rows of a tail codes, if they are many enough: those of a space that others are in
+    /// already, if they suit it. What they had in their sources they keep.
+    pub(super) fn encode_fresh(
+        &mut self,
+        options: &Options,
+        space: Option<&Arc<Space>>,
+        sources: &[Arc<Self>],
+    ) {
+        if self.len() < JOINED_AT {
+            return;
+        }
+        let mut filed = sources.iter().filter_map(|source| source.inverted.as_ref());
+        let space = filed.next().map(Inverted::space).or(space);
+        self.inverted = space.and_then(|space| {
+            let mut known: Vec<Option<Coded>> = (0..self.len()).map(|_| None).collect();
+            for source in sources {
+                let lists = source.inverted.as_ref();
+                let lists = lists.filter(|lists| Arc::ptr_eq(lists.space(), space));
+                for (row, coded) in lists.into_iter().flat_map(Inverted::known) {
+                    if let Some(place) = self.place(source.seqs[row as usize]) {
+                        known[place] = Some(coded);
+                    }
+                }
+            }
+            Inverted::joined(space, &self.rows, known)
+        });
         if self.len() >= CODED_AT {
             self.encode(options);
         }
@@ -157,8 +182,14 @@ impl<T> Part<T> {
         self.codes.as_ref()
     }
 
+    /// The lists of a sealed part.
     pub(super) fn inverted(&self) -> Option<&Inverted> {
-        self.inverted.as_ref()
+        self.inverted.as_ref().filter(|_| self.sealed.is_some())
+    }
+
+    /// The rows of a tail in the space of a sealed part, if they have codes there.
+    pub(super) fn fresh(&self) -> Option<&Inverted> {
+        self.inverted.as_ref().filter(|_| self.sealed.is_none())
     }
 
     /// The filters that are asked of it often.
@@ -185,8 +216,9 @@ impl<T> Part<T> {
     pub(super) fn bytes(&self) -> usize {
         let codes = self.codes().map_or(0, Codes::bytes);
         let lists = self.inverted().map_or(0, Inverted::bytes);
+        let fresh = self.fresh().map_or(0, Inverted::own_bytes);
         let filters = self.columns.load().bytes() + self.often.bytes();
-        self.rows.bytes() + codes + lists + filters + self.graph().map_or(0, Graph::bytes)
+        self.rows.bytes() + codes + lists + fresh + filters + self.graph().map_or(0, Graph::bytes)
     }
 
     pub(super) fn graph(&self) -> Option<&Graph> {

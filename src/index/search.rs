@@ -231,6 +231,12 @@ impl<'s, T> Search<'s, '_, T> {
         filtered::own(self.part, self.query, self.asked, filter)
     }
 
+    /// Whether all rows are to be compared by codes that they have in a space of others.
+    pub(super) fn is_fresh(&self) -> bool {
+        let by_code = self.part.fresh().is_some() && !self.is_exact() && self.query.k > 0;
+        by_code && matches!(self.course(None), Course::Way(Way::Scan))
+    }
+
     /// Of rows that the filter's columns list, those that count.
     fn counting(&self, mut rows: Vec<u32>) -> Vec<u32> {
         if self.keep.is_some() || !self.part.all_visible(self.view.at) {
@@ -336,7 +342,7 @@ impl<'s, T> Search<'s, '_, T> {
     }
 
     /// The tag of a row that counts.
-    fn counts(&self, row: usize) -> Option<&'s T> {
+    pub(super) fn counts(&self, row: usize) -> Option<&'s T> {
         // A row's number fits: a part has fewer than 2^31.
         if !self.asked.holds(u32::try_from(row).unwrap_or(u32::MAX)) {
             return None;

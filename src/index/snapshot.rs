@@ -2,6 +2,7 @@
 
 use super::best::Best;
 use super::columns::Asked;
+use super::fresh;
 use super::options::Options;
 use super::part::Part;
 use super::search::{self, Search};
@@ -124,21 +125,33 @@ impl<T: Clone> Snapshot<T> {
     pub fn search(&self, query: &Query<'_>, keep: Keep<'_, T>) -> Vec<Hit<T>> {
         let padded = AlignedRows::one(query.vector.as_slice());
         let mut best = Best::new(query);
-        for part in &self.0.parts {
-            let columns = query.filter.map(|filter| (part.columns(), filter));
-            let asked = columns.as_ref();
-            let asked = asked.map(|(columns, filter)| columns.asked(filter, self.0.at));
-            let asked = asked.unwrap_or_else(Asked::nothing);
+        let columns = self.0.parts.iter().map(|part| {
+            let filter = query.filter?;
+            Some((part.columns(), filter))
+        });
+        let columns: Vec<_> = columns.collect();
+        let asked = columns.iter().map(|columns| match columns {
+            Some((columns, filter)) => columns.asked(filter, self.0.at),
+            None => Asked::nothing(),
+        });
+        let asked: Vec<_> = asked.collect();
+        let mut fresh = Vec::new();
+        for (part, asked) in self.0.parts.iter().zip(&asked) {
             let search = Search {
                 view: &self.0,
                 part,
                 query,
                 vector: padded.padded(0),
-                asked: &asked,
+                asked,
                 keep: keep.filter(|_| query.filter.is_none() || !asked.complete),
             };
-            search.run(&mut best);
+            if search.is_fresh() {
+                fresh.push(search);
+            } else {
+                search.run(&mut best);
+            }
         }
+        fresh::run(&fresh, &mut best);
         let hits = best.hits.into_iter();
         hits.map(|(distance, seq, tag)| Hit {
             seq,

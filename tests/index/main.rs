@@ -17,3 +17,4 @@ mod segments;
 mod sequences;
 mod strangers;
 mod support;
+mod tails;

@@ -16,11 +16,10 @@ mod scan;
 mod space;
 mod stored;
 
-pub(super) use space::Space;
+pub(super) use space::{Coded, Space};
 
 use crate::domain::Metric;
 use crate::simd::{AlignedBytes, AlignedRows, BLOCK};
-use space::Coded;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -54,6 +53,40 @@ impl Inverted {
         let coded = space.coded(rows);
         let cancelled = cancel.load(Ordering::Relaxed);
         (!cancelled).then(|| Self::filed(Arc::new(space), &coded))
+    }
+
+    /// Codes rows in a space that others are in already; `known` are codes that some have there, by
+    /// row. `None` if none has, and they are strange to it.
+    pub(super) fn joined(
+        space: &Arc<Space>,
+        rows: &AlignedRows,
+        known: Vec<Option<Coded>>,
+    ) -> Option<Self> {
+        if known.iter().all(Option::is_none) && !space.suits(rows) {
+            return None;
+        }
+        let coded = known.into_iter().zip(0..);
+        let coded = coded.map(|(known, row)| known.unwrap_or_else(|| space.coded_row(rows, row).0));
+        Some(Self::filed(Arc::clone(space), &coded.collect::<Vec<_>>()))
+    }
+
+    /// The rows and their codes.
+    pub(super) fn known(&self) -> impl Iterator<Item = (u32, Coded)> + '_ {
+        (0..self.lists()).flat_map(move |list| {
+            self.rows(list).map(move |place| {
+                let coded = Coded {
+                    list: number(list),
+                    code: self.code(place).collect(),
+                    square: self.squares.get(place).copied(),
+                };
+                (self.order[place], coded)
+            })
+        })
+    }
+
+    /// What the rows are coded by.
+    pub(super) fn space(&self) -> &Arc<Space> {
+        &self.space
     }
 
     fn filed(space: Arc<Space>, coded: &[Coded]) -> Self {

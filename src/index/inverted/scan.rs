@@ -4,7 +4,7 @@ use super::product::Tables;
 use super::space::{List, Sought};
 use super::{Inverted, number};
 use crate::index::nearest::Nearest;
-use crate::simd::{self, BLOCK, Scale, Sums};
+use crate::simd::{self, BLOCK, Scale, Squares, Sums};
 use std::ops::Range;
 
 /// Blocks whose sums are made at once.
@@ -74,6 +74,69 @@ impl Inverted {
         found
             .map(|(key, place)| (key, self.order[place as usize]))
             .collect()
+    }
+
+    /// Offers all rows that count to the nearest, as rough keys and places among those of several
+    /// files in the space, of which this one's begin at `from`.
+    pub(in crate::index) fn offer_all(
+        &self,
+        sought: &Sought,
+        from: usize,
+        counts: impl Fn(u32) -> bool,
+        nearest: &mut Nearest,
+    ) {
+        let (lists, tables) = sought.all();
+        let bytes = BLOCK * self.space.subspaces();
+        let mut sums: [Sums; AT_ONCE] = [[0; BLOCK]; AT_ONCE];
+        let (mut first, mut list) = (0, 0);
+        for codes in self.codes.as_slice().chunks(AT_ONCE * bytes) {
+            let sums = &mut sums[..codes.len() / bytes];
+            simd::table_sums(tables.as_slice(), codes, sums);
+            for sums in &*sums {
+                let least = self.least.get(first / BLOCK).copied().unwrap_or(0.0);
+                let of_block = self.lists_of(first, &mut list);
+                let offsets = lists[of_block.clone()].iter().map(|list| list.offset);
+                let least = least + offsets.fold(f32::INFINITY, f32::min);
+                if is_any_near(sums, &tables.scale, least, nearest) {
+                    let own = self.own(first, of_block, lists);
+                    let rows = from + first..from + self.order.len();
+                    let counts = |place: u32| counts(self.order[place as usize - from]);
+                    let keyed = (sums, &tables.scale, &own);
+                    offer((from + first, &rows), keyed, &counts, nearest);
+                }
+                first += BLOCK;
+            }
+        }
+    }
+
+    /// The lists that have rows in a block; `list` is one of those before, and the last afterwards.
+    fn lists_of(&self, first: usize, list: &mut usize) -> Range<usize> {
+        let end = self.order.len().min(first + BLOCK);
+        while self.rows(*list).end <= first {
+            *list += 1;
+        }
+        let begin = *list;
+        while self.rows(*list).end < end {
+            *list += 1;
+        }
+        begin..*list + 1
+    }
+
+    /// What keys of the rows of a block have beside their sums: of their own and of their lists.
+    fn own(&self, first: usize, of_block: Range<usize>, lists: &[List]) -> Squares {
+        let mut own = [0.0; BLOCK];
+        let squares = self.squares.get(first..).unwrap_or_default();
+        own.iter_mut()
+            .zip(squares)
+            .for_each(|(own, square)| *own = *square);
+        for list in of_block {
+            let rows = self.rows(list);
+            let within = rows.start.max(first) - first..rows.end.min(first + BLOCK) - first;
+            own[within]
+                .iter_mut()
+                .for_each(|own| *own += lists[list].offset);
+        }
+        own
     }
 
     /// The nearest rows of a long list, by a limit that some of its blocks tell: few are offered that
@@ -153,38 +216,52 @@ impl Inverted {
         nearest: &mut Nearest,
     ) {
         let least = self.least.get(block).copied().unwrap_or(0.0);
-        let limit = (nearest.limit() - scale.offset - least) / scale.step + 1.0;
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "it saturates, and sums are below"
-        )]
-        let limit = limit as u16;
-        if simd::sums_below(sums, limit) == 0 {
-            return;
+        if is_any_near(sums, scale, least, nearest) {
+            let first = block * BLOCK;
+            let squares = self.squares.get(first..).unwrap_or_default();
+            let mut padded = [0.0; BLOCK];
+            let own = squares.first_chunk().unwrap_or_else(|| {
+                padded[..squares.len()].copy_from_slice(squares);
+                &padded
+            });
+            offer((first, rows), (sums, scale, own), counts, nearest);
         }
-        let first = block * BLOCK;
-        let squares = self.squares.get(first..).unwrap_or_default();
-        let mut padded = [0.0; BLOCK];
-        let own = squares.first_chunk().unwrap_or_else(|| {
-            padded[..squares.len()].copy_from_slice(squares);
-            &padded
-        });
-        let mut keys = [0.0; BLOCK];
-        let mut mask = simd::keys_within(sums, scale, own, nearest.limit(), &mut keys);
-        if first < rows.start {
-            mask &= u64::MAX << (rows.start - first);
-        }
-        if first + BLOCK > rows.end {
-            mask &= u64::MAX >> (first + BLOCK - rows.end);
-        }
-        while mask != 0 {
-            let at = mask.trailing_zeros() as usize;
-            mask &= mask - 1;
-            let place = number(first + at);
-            if keys[at] <= nearest.limit() && counts(place) {
-                nearest.offer(keys[at], place);
-            }
+    }
+}
+
+/// Whether any row of a block may be near enough, where none has less of its own than `least`.
+fn is_any_near(sums: &Sums, scale: &Scale, least: f32, nearest: &Nearest) -> bool {
+    let limit = (nearest.limit() - scale.offset - least) / scale.step + 1.0;
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "it saturates, and sums are below"
+    )]
+    let limit = limit as u16;
+    simd::sums_below(sums, limit) != 0
+}
+
+/// Offers those rows of a block, which begins at a place, that are near enough.
+fn offer(
+    (first, rows): (usize, &Range<usize>),
+    (sums, scale, own): (&Sums, &Scale, &Squares),
+    counts: &impl Fn(u32) -> bool,
+    nearest: &mut Nearest,
+) {
+    let mut keys = [0.0; BLOCK];
+    let mut mask = simd::keys_within(sums, scale, own, nearest.limit(), &mut keys);
+    if first < rows.start {
+        mask &= u64::MAX << (rows.start - first);
+    }
+    if first + BLOCK > rows.end {
+        mask &= u64::MAX >> (first + BLOCK - rows.end);
+    }
+    while mask != 0 {
+        let at = mask.trailing_zeros() as usize;
+        mask &= mask - 1;
+        let place = number(first + at);
+        if keys[at] <= nearest.limit() && counts(place) {
+            nearest.offer(keys[at], place);
         }
     }
 }

@@ -26,10 +26,26 @@ pub(in crate::index) struct Space {
     pub(super) product: Product,
     /// A word a list.
     pub(super) centroids: Book,
+    /// The mean squared distance of the rows that it was learnt from and what their codes stand for.
+    pub(super) error: f32,
+    /// A row's key is hardly less than its rough key and this (by inner product, this times the query's
+    /// length).
+    pub(super) least: f32,
 }
 
+/// Rows are strange to a space whose codes are so many times as far from them.
+const STRANGE: f32 = 2.0;
+/// So many rows tell whether all are.
+const TELLING: usize = 16;
+/// So many rows are asked for the nearest of so many others, to tell how codes err on those.
+const QUESTIONS: usize = 64;
+const ANSWERS: usize = 1_024;
+const NEAR: usize = 2;
+/// A rough key is hardly so many standard deviations above a row's key.
+const DEVIATIONS: f32 = 3.0;
+
 /// A row on its way: its list, its code, and what its key has beside the dot product.
-pub(super) struct Coded {
+pub(in crate::index) struct Coded {
     pub(super) list: u32,
     pub(super) code: Vec<u8>,
     /// `None` unless Euclidean.
@@ -55,12 +71,17 @@ impl List {
 
 /// A query in a space.
 #[derive(Debug)]
-pub(super) struct Sought {
+pub(in crate::index) struct Sought {
     tables: Tables,
     lists: Vec<List>,
 }
 
 impl Sought {
+    /// All lists by number, before any are sorted, and the tables for all.
+    pub(super) fn all(&self) -> (&[List], &Tables) {
+        (&self.lists, &self.tables)
+    }
+
     /// So many nearest lists, the nearest first, the others, and the tables for all.
     pub(super) fn nearest_first(&mut self, most: usize) -> (&[List], &mut [List], &Tables) {
         let most = most.min(self.lists.len());
@@ -110,12 +131,110 @@ impl Space {
         let product = Product::trained(&slices(&samples), variance);
         axes.truncate(product.dim());
         let centroids = Book::of(product.dim(), &shortened(&centroids, product.dim()));
-        (!cancelled()).then_some(Self {
+        let mut space = Self {
             metric,
             axes,
             product,
             centroids,
-        })
+            error: 0.0,
+            least: 0.0,
+        };
+        space.error = space.error_of(rows);
+        space.least = space.least_of(rows);
+        (!cancelled()).then_some(space)
+    }
+
+    /// The mean error of some rows.
+    #[expect(clippy::cast_precision_loss, reason = "a small number")]
+    fn error_of(&self, rows: &AlignedRows) -> f32 {
+        let some = sample(rows.len(), TELLING, For::Codes);
+        let errors = some.iter().map(|row| self.coded_row(rows, *row).1);
+        errors.sum::<f32>() / some.len().max(1) as f32
+    }
+
+    /// About the least that keys of near rows are above rough ones, by asking some rows for others:
+    /// codes draw rows towards the middle, the more so the farther out they are, as near ones are.
+    #[expect(clippy::cast_precision_loss, reason = "a small number")]
+    fn least_of(&self, rows: &AlignedRows) -> f32 {
+        let coded: Vec<(u32, Coded)> = sample(rows.len(), ANSWERS, For::Codes)
+            .into_par_iter()
+            .map(|row| (row, self.coded_row(rows, row).0))
+            .collect();
+        let of_one = |question: &u32| {
+            let query = rows.padded(*question as usize);
+            let others = coded.iter().filter(|(row, _)| row != question);
+            let mut keyed: Vec<(f32, &(u32, Coded))> = others
+                .map(|one| (self.key(query, rows.padded(one.0 as usize)), one))
+                .collect();
+            let near = NEAR.min(keyed.len());
+            if near < keyed.len() {
+                keyed.select_nth_unstable_by(near, |a, b| a.0.total_cmp(&b.0));
+            }
+            let (place, length) = (self.axes.project(query), self.length(query));
+            let error = |(key, (_, coded)): &(f32, &(u32, Coded))| {
+                (key - self.rough_key(&place, coded)) / length
+            };
+            keyed[..near].iter().map(error).collect::<Vec<f32>>()
+        };
+        let questions = sample(rows.len(), QUESTIONS, For::Questions);
+        let errors: Vec<f32> = questions.par_iter().flat_map_iter(of_one).collect();
+        let n = errors.len().max(1) as f32;
+        let mean = errors.iter().sum::<f32>() / n;
+        let squares = errors.iter().map(|e| (e - mean) * (e - mean));
+        mean - DEVIATIONS * (squares.sum::<f32>() / n).sqrt()
+    }
+
+    /// A row's key less the query's square.
+    fn key(&self, query: &[f32], row: &[f32]) -> f32 {
+        let square = match self.metric {
+            Metric::Euclidean => simd::dot(row, row),
+            Metric::Cosine | Metric::Dot => 0.0,
+        };
+        self.factor() * simd::dot(query, row) + square
+    }
+
+    /// What a code makes of that.
+    fn rough_key(&self, place: &[f32], coded: &Coded) -> f32 {
+        let words = self.product.decode(&coded.code);
+        let words = words.zip(self.centroids.word(coded.list as usize));
+        let dot: f32 = words.zip(place).map(|((r, c), q)| (r + c) * q).sum();
+        self.factor() * dot + coded.square.unwrap_or(0.0)
+    }
+
+    /// What errors of keys are relative to.
+    fn length(&self, query: &[f32]) -> f32 {
+        match self.metric {
+            Metric::Euclidean => 1.0,
+            Metric::Cosine | Metric::Dot => simd::dot(query, query).sqrt().max(f32::MIN_POSITIVE),
+        }
+    }
+
+    /// The rough key beyond which hardly any row is within a key of a padded query.
+    pub(in crate::index) fn rough_limit(&self, query: &[f32], key: f32) -> f32 {
+        let square = match self.metric {
+            Metric::Euclidean => simd::dot(query, query),
+            Metric::Cosine | Metric::Dot => 0.0,
+        };
+        key - square - self.least * self.length(query)
+    }
+
+    /// A squared distance less the query's square, or a dot product turned round.
+    fn factor(&self) -> f32 {
+        match self.metric {
+            Metric::Euclidean => -2.0,
+            Metric::Cosine | Metric::Dot => -1.0,
+        }
+    }
+
+    /// Whether rows are told as well by codes of this space as those it was learnt from.
+    pub(super) fn suits(&self, rows: &AlignedRows) -> bool {
+        self.error_of(rows) <= STRANGE * self.error
+    }
+
+    /// The code of one row, and the squared distance of the row and what that stands for.
+    pub(super) fn coded_row(&self, rows: &AlignedRows, row: u32) -> (Coded, f32) {
+        let row = rows.padded(row as usize);
+        self.coded_at(row, &self.axes.project(row))
     }
 
     /// One centroid where several gather rows badly, or so many.
@@ -153,38 +272,37 @@ impl Space {
             .flat_map(|some| some.chunks_exact(self.axes.len()));
         let places: Vec<&[f32]> = places.collect();
         let places = places.into_par_iter().enumerate();
-        let coded = places.map(|(row, place)| self.coded_at(rows.padded(row), place));
+        let coded = places.map(|(row, place)| self.coded_at(rows.padded(row), place).0);
         coded.collect()
     }
 
-    fn coded_at(&self, row: &[f32], place: &[f32]) -> Coded {
+    fn coded_at(&self, row: &[f32], place: &[f32]) -> (Coded, f32) {
         let (list, _) = self.centroids.nearest(place);
         let centroid = || self.centroids.word(list);
         let apart: Vec<f32> = place.iter().zip(centroid()).map(|(v, c)| v - c).collect();
         let code = self.product.encode(&apart);
+        // What the axes leave out of the row counts as it is.
+        let along: f32 = place.iter().map(|v| v * v).sum();
+        let left_out = (simd::dot(row, row) - along).max(0.0);
+        let words = self.product.decode(&code);
+        let error = words.zip(&apart).map(|(r, v)| (r - v) * (r - v));
         let square = (self.metric == Metric::Euclidean).then(|| {
-            // What the axes leave out of the row counts as it is.
-            let whole = simd::dot(row, row);
-            let along: f32 = place.iter().map(|v| v * v).sum();
             let decoded = self.product.decode(&code).zip(centroid());
-            (whole - along) + decoded.map(|(r, c)| (r + c) * (r + c)).sum::<f32>()
+            left_out + decoded.map(|(r, c)| (r + c) * (r + c)).sum::<f32>()
         });
-        Coded {
+        let error = left_out + error.sum::<f32>();
+        let coded = Coded {
             list: super::number(list),
             code,
             square,
-        }
+        };
+        (coded, error)
     }
 
     /// A padded query.
-    pub(super) fn sought(&self, query: &[f32]) -> Sought {
+    pub(in crate::index) fn sought(&self, query: &[f32]) -> Sought {
         let place = self.axes.project(query);
-        // A squared distance less the query's square, or a dot product turned round.
-        let factor = if self.metric == Metric::Euclidean {
-            -2.0
-        } else {
-            -1.0
-        };
+        let factor = self.factor();
         let by_product = self.metric == Metric::Dot;
         let mut lists = Vec::with_capacity(self.lists());
         self.centroids.dots(&place, |first, dots| {

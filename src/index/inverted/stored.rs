@@ -38,6 +38,7 @@ impl Space {
         out.count(self.product.subspaces());
         self.product.books.iter().for_each(|book| book.encode(out));
         self.centroids.encode(out);
+        out.floats(&[self.error, self.least]);
     }
 
     fn decode(options: &Options, reader: &mut Reader<'_>) -> Result<Self, String> {
@@ -62,6 +63,8 @@ impl Space {
             axes: Axes { axes },
             product,
             centroids,
+            error: reader.floats(1)?[0],
+            least: reader.floats(1)?[0],
         })
     }
 }
