@@ -94,7 +94,8 @@ pub(super) fn compared_first(
     let some = if limit < f32::INFINITY {
         SOME
     } else {
-        k + k / 2 + 1
+        // Fewer do not tell how codes err.
+        SOME.max(k + k / 2 + 1)
     };
     let (mut done, mut next) = (0, some.min(rows.len()));
     let mut settled = true;

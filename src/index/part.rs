@@ -140,7 +140,7 @@ impl<T> Part<T> {
             }
             Inverted::joined(space, &self.rows, known)
         });
-        if self.len() >= CODED_AT {
+        if self.inverted.is_some() || self.len() >= CODED_AT {
             self.encode(options);
         }
     }
