@@ -75,7 +75,7 @@ pub(super) fn own<T>(
     let (course, nanos) = course_and_time(part, query, asked, true);
     let is_first = |step: &Step| FASTER * (step.nanos as f32) < nanos;
     let is_last = matches!(course, Course::Rows { .. });
-    let room = part.rows.bytes() / ROOM;
+    let room = part.len() * part.rows.dim() * size_of::<f32>() / ROOM;
     let bytes = (asked.share() * lists.own_bytes() as f64) as usize;
     step(asked.share()).filter(|step| bytes <= room && (is_first(step) || !is_last))?;
     let make = || lists.only(|row| asked.holds(row));

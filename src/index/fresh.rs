@@ -146,9 +146,12 @@ pub(super) fn run<'s, T>(searches: &[Search<'s, '_, T>], best: &mut Best<'s, T>)
             .iter()
             .map(|(_, search, _)| search.part.len())
             .sum();
-        let mut most = MOST.max(TIMES.saturating_mul(k)).max(rows / ONE_IN);
+        let mut most = MOST
+            .max(TIMES.saturating_mul(k))
+            .max(rows / ONE_IN)
+            .min(rows + 1);
         while !together.run(most, best) {
-            most = most.saturating_mul(MORE);
+            most = most.saturating_mul(MORE).min(rows + 1);
         }
     }
 }

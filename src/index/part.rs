@@ -32,7 +32,8 @@ pub(super) struct Part<T> {
     dead: AtomicU64,
     /// A sealed part's number, and its graph unless it is small.
     pub(super) sealed: Option<(u64, Option<Graph>)>,
-    /// Of a sealed part that is not small, what it is searched by beside its graph.
+    /// What a part that is not small is searched by beside a graph: its own codes, and lists; of a tail,
+    /// in the space of a sealed part.
     codes: Option<Codes>,
     inverted: Option<Inverted>,
     sealed_plan: Plan,

@@ -227,7 +227,8 @@ impl<'s, T> Search<'s, '_, T> {
 
     /// What a filter that is asked often has of its own.
     fn own(&self) -> Option<Own> {
-        let filter = self.query.filter.filter(|_| self.keep.is_none())?;
+        let whole = self.keep.is_none() && self.asked.complete;
+        let filter = self.query.filter.filter(|_| whole)?;
         filtered::own(self.part, self.query, self.asked, filter)
     }
 

@@ -56,18 +56,26 @@ impl Inverted {
     }
 
     /// Codes rows in a space that others are in already; `known` are codes that some have there, by
-    /// row. `None` if none has, and they are strange to it.
+    /// row. `None` if the others are strange to it.
     pub(super) fn joined(
         space: &Arc<Space>,
         rows: &AlignedRows,
         known: Vec<Option<Coded>>,
     ) -> Option<Self> {
-        if known.iter().all(Option::is_none) && !space.suits(rows) {
+        let unknown = known.iter().zip(0..).filter(|(known, _)| known.is_none());
+        let new: Vec<u32> = unknown.map(|(_, row)| row).collect();
+        if !new.is_empty() && !space.suits(rows, &new) {
             return None;
         }
-        let coded = known.into_iter().zip(0..);
-        let coded = coded.map(|(known, row)| known.unwrap_or_else(|| space.coded_row(rows, row).0));
-        Some(Self::filed(Arc::clone(space), &coded.collect::<Vec<_>>()))
+        let coded = if new.len() == rows.len() {
+            space.coded(rows)
+        } else {
+            let coded = known.into_iter().zip(0..);
+            let coded =
+                coded.map(|(known, row)| known.unwrap_or_else(|| space.coded_row(rows, row).0));
+            coded.collect()
+        };
+        Some(Self::filed(Arc::clone(space), &coded))
     }
 
     /// The rows and their codes.

@@ -18,6 +18,18 @@ const SAMPLES: usize = 8_192;
 /// Lists are worth it where they take away more than this part of the variance.
 const GATHERED: f64 = 0.15;
 
+/// Rows are strange to a space whose codes are so many times as far from them.
+const STRANGE: f32 = 2.0;
+/// So many rows tell whether all are, beside so many of those it was learnt from.
+const TELLING: usize = 16;
+const LEARNT_BY: usize = 64;
+/// So many rows are asked for the nearest of so many others, to tell how codes err on those.
+const QUESTIONS: usize = 64;
+const ANSWERS: usize = 1_024;
+const NEAR: usize = 2;
+/// A rough key is hardly so many standard deviations above a row's key.
+const DEVIATIONS: f32 = 3.0;
+
 /// A space to code rows in.
 #[derive(Debug)]
 pub(in crate::index) struct Space {
@@ -28,21 +40,12 @@ pub(in crate::index) struct Space {
     pub(super) centroids: Book,
     /// The mean squared distance of the rows that it was learnt from and what their codes stand for.
     pub(super) error: f32,
-    /// A row's key is hardly less than its rough key and this (by inner product, this times the query's
-    /// length).
+    /// A row's key is hardly less than its rough key and this times the query's length, or where that
+    /// is Euclidean times the row's distance, but at least `near`.
     pub(super) least: f32,
+    /// The mean distance of near rows; 0 unless Euclidean.
+    pub(super) near: f32,
 }
-
-/// Rows are strange to a space whose codes are so many times as far from them.
-const STRANGE: f32 = 2.0;
-/// So many rows tell whether all are.
-const TELLING: usize = 16;
-/// So many rows are asked for the nearest of so many others, to tell how codes err on those.
-const QUESTIONS: usize = 64;
-const ANSWERS: usize = 1_024;
-const NEAR: usize = 2;
-/// A rough key is hardly so many standard deviations above a row's key.
-const DEVIATIONS: f32 = 3.0;
 
 /// A row on its way: its list, its code, and what its key has beside the dot product.
 pub(in crate::index) struct Coded {
@@ -138,50 +141,62 @@ impl Space {
             centroids,
             error: 0.0,
             least: 0.0,
+            near: 0.0,
         };
-        space.error = space.error_of(rows);
-        space.least = space.least_of(rows);
+        space.error = space.error_of(rows, &sample(rows.len(), LEARNT_BY, For::Codes));
+        (space.near, space.least) = space.errors_of_near(rows);
         (!cancelled()).then_some(space)
     }
 
     /// The mean error of some rows.
     #[expect(clippy::cast_precision_loss, reason = "a small number")]
-    fn error_of(&self, rows: &AlignedRows) -> f32 {
-        let some = sample(rows.len(), TELLING, For::Codes);
+    fn error_of(&self, rows: &AlignedRows, some: &[u32]) -> f32 {
         let errors = some.iter().map(|row| self.coded_row(rows, *row).1);
         errors.sum::<f32>() / some.len().max(1) as f32
     }
 
-    /// About the least that keys of near rows are above rough ones, by asking some rows for others:
-    /// codes draw rows towards the middle, the more so the farther out they are, as near ones are.
+    /// How far near rows are, as [`Space::near`], and about the least that their keys are above rough
+    /// ones, as [`Space::least`], by asking some rows for others: codes draw rows towards the middle,
+    /// the more so the farther out they are, as near ones are.
     #[expect(clippy::cast_precision_loss, reason = "a small number")]
-    fn least_of(&self, rows: &AlignedRows) -> f32 {
+    fn errors_of_near(&self, rows: &AlignedRows) -> (f32, f32) {
         let coded: Vec<(u32, Coded)> = sample(rows.len(), ANSWERS, For::Codes)
             .into_par_iter()
             .map(|row| (row, self.coded_row(rows, row).0))
             .collect();
+        // Errors, and what they are relative to.
         let of_one = |question: &u32| {
             let query = rows.padded(*question as usize);
             let others = coded.iter().filter(|(row, _)| row != question);
-            let mut keyed: Vec<(f32, &(u32, Coded))> = others
-                .map(|one| (self.key(query, rows.padded(one.0 as usize)), one))
+            let mut keyed: Vec<(f32, &Coded)> = others
+                .map(|(row, coded)| (self.key(query, rows.padded(*row as usize)), coded))
                 .collect();
             let near = NEAR.min(keyed.len());
             if near < keyed.len() {
                 keyed.select_nth_unstable_by(near, |a, b| a.0.total_cmp(&b.0));
             }
-            let (place, length) = (self.axes.project(query), self.length(query));
-            let error = |(key, (_, coded)): &(f32, &(u32, Coded))| {
-                (key - self.rough_key(&place, coded)) / length
+            let (place, square) = (self.axes.project(query), simd::dot(query, query));
+            let error = |(key, coded): &(f32, &Coded)| {
+                let apart = match self.metric {
+                    Metric::Euclidean => (key + square).max(0.0).sqrt(),
+                    Metric::Cosine | Metric::Dot => square.sqrt(),
+                };
+                (key - self.rough_key(&place, coded), apart)
             };
-            keyed[..near].iter().map(error).collect::<Vec<f32>>()
+            keyed[..near].iter().map(error).collect::<Vec<_>>()
         };
         let questions = sample(rows.len(), QUESTIONS, For::Questions);
-        let errors: Vec<f32> = questions.par_iter().flat_map_iter(of_one).collect();
+        let errors: Vec<(f32, f32)> = questions.par_iter().flat_map_iter(of_one).collect();
         let n = errors.len().max(1) as f32;
+        let near = match self.metric {
+            Metric::Euclidean => errors.iter().map(|(_, apart)| apart).sum::<f32>() / n,
+            Metric::Cosine | Metric::Dot => 0.0,
+        };
+        let relative = |(error, apart): &(f32, f32)| error / apart.max(near).max(f32::MIN_POSITIVE);
+        let errors: Vec<f32> = errors.iter().map(relative).collect();
         let mean = errors.iter().sum::<f32>() / n;
         let squares = errors.iter().map(|e| (e - mean) * (e - mean));
-        mean - DEVIATIONS * (squares.sum::<f32>() / n).sqrt()
+        (near, mean - DEVIATIONS * (squares.sum::<f32>() / n).sqrt())
     }
 
     /// A row's key less the query's square.
@@ -201,21 +216,15 @@ impl Space {
         self.factor() * dot + coded.square.unwrap_or(0.0)
     }
 
-    /// What errors of keys are relative to.
-    fn length(&self, query: &[f32]) -> f32 {
-        match self.metric {
-            Metric::Euclidean => 1.0,
-            Metric::Cosine | Metric::Dot => simd::dot(query, query).sqrt().max(f32::MIN_POSITIVE),
-        }
-    }
-
     /// The rough key beyond which hardly any row is within a key of a padded query.
     pub(in crate::index) fn rough_limit(&self, query: &[f32], key: f32) -> f32 {
-        let square = match self.metric {
-            Metric::Euclidean => simd::dot(query, query),
-            Metric::Cosine | Metric::Dot => 0.0,
+        let square = simd::dot(query, query);
+        let limit = match self.metric {
+            Metric::Euclidean => key - square - self.least * key.max(0.0).sqrt().max(self.near),
+            Metric::Cosine | Metric::Dot => key - self.least * square.sqrt(),
         };
-        key - square - self.least * self.length(query)
+        // What is too large to tell keeps nothing out.
+        if limit.is_nan() { f32::INFINITY } else { limit }
     }
 
     /// A squared distance less the query's square, or a dot product turned round.
@@ -226,9 +235,11 @@ impl Space {
         }
     }
 
-    /// Whether rows are told as well by codes of this space as those it was learnt from.
-    pub(super) fn suits(&self, rows: &AlignedRows) -> bool {
-        self.error_of(rows) <= STRANGE * self.error
+    /// Whether some rows are told as well by codes of this space as those it was learnt from.
+    pub(super) fn suits(&self, rows: &AlignedRows, some: &[u32]) -> bool {
+        let one_in = some.len().div_ceil(TELLING).max(1);
+        let telling: Vec<u32> = some.iter().step_by(one_in).copied().collect();
+        self.error_of(rows, &telling) <= STRANGE * self.error
     }
 
     /// The code of one row, and the squared distance of the row and what that stands for.

@@ -38,7 +38,7 @@ impl Space {
         out.count(self.product.subspaces());
         self.product.books.iter().for_each(|book| book.encode(out));
         self.centroids.encode(out);
-        out.floats(&[self.error, self.least]);
+        out.floats(&[self.error, self.least, self.near]);
     }
 
     fn decode(options: &Options, reader: &mut Reader<'_>) -> Result<Self, String> {
@@ -55,7 +55,10 @@ impl Space {
         let product = Product { books };
         let centroids = Book::decode(reader)?;
         let one_dim = product.dim() == axes.len() && centroids.dim == axes.len();
-        if !(few && fit && one_dim && centroids.len() > 0) {
+        let told = reader.floats(3)?;
+        let is_told = told.iter().all(|number| number.is_finite());
+        let whole = one_dim && !axes.is_empty() && centroids.len() > 0;
+        if !(few && fit && whole && is_told) {
             return Err("axes and words that do not fit together".into());
         }
         Ok(Self {
@@ -63,8 +66,9 @@ impl Space {
             axes: Axes { axes },
             product,
             centroids,
-            error: reader.floats(1)?[0],
-            least: reader.floats(1)?[0],
+            error: told[0],
+            least: told[1],
+            near: told[2],
         })
     }
 }
