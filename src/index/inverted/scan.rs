@@ -98,10 +98,10 @@ impl Inverted {
                 let offsets = lists[of_block.clone()].iter().map(|list| list.offset);
                 let least = least + offsets.fold(f32::INFINITY, f32::min);
                 if is_any_near(sums, &tables.scale, least, nearest) {
-                    let own = self.own(first, of_block, lists);
+                    let beside = self.beside(first, of_block, lists);
                     let rows = from + first..from + self.order.len();
                     let counts = |place: u32| counts(self.order[place as usize - from]);
-                    let keyed = (sums, &tables.scale, &own);
+                    let keyed = (sums, &tables.scale, &beside);
                     offer((from + first, &rows), keyed, &counts, nearest);
                 }
                 first += BLOCK;
@@ -123,20 +123,21 @@ impl Inverted {
     }
 
     /// What keys of the rows of a block have beside their sums: of their own and of their lists.
-    fn own(&self, first: usize, of_block: Range<usize>, lists: &[List]) -> Squares {
-        let mut own = [0.0; BLOCK];
+    fn beside(&self, first: usize, of_block: Range<usize>, lists: &[List]) -> Squares {
+        let mut beside = [0.0; BLOCK];
         let squares = self.squares.get(first..).unwrap_or_default();
-        own.iter_mut()
+        beside
+            .iter_mut()
             .zip(squares)
-            .for_each(|(own, square)| *own = *square);
+            .for_each(|(beside, square)| *beside = *square);
         for list in of_block {
             let rows = self.rows(list);
             let within = rows.start.max(first) - first..rows.end.min(first + BLOCK) - first;
-            own[within]
+            beside[within]
                 .iter_mut()
-                .for_each(|own| *own += lists[list].offset);
+                .for_each(|beside| *beside += lists[list].offset);
         }
-        own
+        beside
     }
 
     /// The nearest rows of a long list, by a limit that some of its blocks tell: few are offered that
@@ -220,11 +221,11 @@ impl Inverted {
             let first = block * BLOCK;
             let squares = self.squares.get(first..).unwrap_or_default();
             let mut padded = [0.0; BLOCK];
-            let own = squares.first_chunk().unwrap_or_else(|| {
+            let beside = squares.first_chunk().unwrap_or_else(|| {
                 padded[..squares.len()].copy_from_slice(squares);
                 &padded
             });
-            offer((first, rows), (sums, scale, own), counts, nearest);
+            offer((first, rows), (sums, scale, beside), counts, nearest);
         }
     }
 }
@@ -244,12 +245,12 @@ fn is_any_near(sums: &Sums, scale: &Scale, least: f32, nearest: &Nearest) -> boo
 /// Offers those rows of a block, which begins at a place, that are near enough.
 fn offer(
     (first, rows): (usize, &Range<usize>),
-    (sums, scale, own): (&Sums, &Scale, &Squares),
+    (sums, scale, beside): (&Sums, &Scale, &Squares),
     counts: &impl Fn(u32) -> bool,
     nearest: &mut Nearest,
 ) {
     let mut keys = [0.0; BLOCK];
-    let mut mask = simd::keys_within(sums, scale, own, nearest.limit(), &mut keys);
+    let mut mask = simd::keys_within(sums, scale, beside, nearest.limit(), &mut keys);
     if first < rows.start {
         mask &= u64::MAX << (rows.start - first);
     }
