@@ -49,7 +49,8 @@ pub(super) struct Own {
     pub(super) lists: Arc<Inverted>,
     /// The best way in them.
     pub(super) way: Way,
-    /// Whether it is clearly faster than another course; else it is gone where that found too little.
+    /// Whether it is clearly faster than the other course; if not, it is the way to go once that has
+    /// found too little.
     pub(super) is_first: bool,
 }
 
@@ -74,10 +75,10 @@ pub(super) fn own<T>(
     };
     let (course, nanos) = course_and_time(part, query, asked, true);
     let is_first = |step: &Step| FASTER * (step.nanos as f32) < nanos;
-    let is_last = matches!(course, Course::Rows { .. });
+    let lists_rows = matches!(course, Course::Rows { .. });
     let room = part.len() * part.rows.dim() * size_of::<f32>() / ROOM;
     let bytes = (asked.share() * lists.own_bytes() as f64) as usize;
-    step(asked.share()).filter(|step| bytes <= room && (is_first(step) || !is_last))?;
+    step(asked.share()).filter(|step| bytes <= room && (is_first(step) || !lists_rows))?;
     let make = || lists.only(|row| asked.holds(row));
     let lists = part.often().lists(filter, room, make)?;
     let step = step(lists.order().len() as f64 / part.len().max(1) as f64)?;
