@@ -6,6 +6,7 @@
 
 use super::Options;
 use super::codes::Codes;
+use super::former::Left;
 use super::graph::{Graph, Layer, NONE};
 use super::inverted::Inverted;
 use super::options::MAX_M;
@@ -79,6 +80,8 @@ pub(super) struct Build<'a> {
     pub(super) lists: Option<&'a Inverted>,
     /// Where rows are in lists, those of the layers above the bottom; of all rows otherwise.
     pub(super) layers: Option<&'a [u32]>,
+    /// What is left of the graph that most rows were in.
+    pub(super) left: Option<Left<'a>>,
     /// Rows that the trial lacks, ascending.
     pub(super) left_out: &'a [u32],
 }
@@ -105,7 +108,10 @@ impl Build<'_> {
             lists: self.lists,
             apart: &Apart::new(self.options.metric, self.rows),
         };
-        let all = both_ways(refine.kept(&graph, cancel)?);
+        let all = match self.left {
+            Some(left) => refine.left(left, &graph, cancel)?,
+            None => both_ways(refine.kept(&graph, cancel)?),
+        };
         graph.bottom = refine.linked(graph.stride, &all);
         let left_out = |node: u32| self.left_out.binary_search(&node).is_ok();
         let mut trial = graph.clone();
@@ -272,6 +278,7 @@ mod tests {
             codes: None,
             lists: None,
             layers: None,
+            left: None,
             left_out: &[17, 2_000],
         };
         assert!(build.run(&AtomicBool::new(true), &|_| {}).is_none());

@@ -7,7 +7,7 @@ use super::part::Part;
 use super::plan::{Filtered, Plan, Step, Steps, Way};
 use xxhash_rust::xxh3::xxh3_64;
 
-const MAGIC: &[u8; 8] = b"twxseg\0\x04";
+const MAGIC: &[u8; 8] = b"twxseg\0\x05";
 
 /// Appends to what becomes a file.
 pub(super) struct Writer(Vec<u8>);
@@ -36,6 +36,7 @@ pub(super) fn encode<T>(part: &Part<T>) -> Vec<u8> {
     out.0.extend(part.seqs.iter().flat_map(|s| s.to_le_bytes()));
     encode_graph(part.graph(), &mut out);
     encode_plan(part.sealed_plan(), &mut out);
+    out.count(part.changed);
     out.count(usize::from(part.inverted().is_some()));
     if let Some(lists) = part.inverted() {
         lists.encode(&mut out);
@@ -129,6 +130,7 @@ pub(super) struct Read {
     pub(super) seqs: Vec<u64>,
     pub(super) graph: Option<Graph>,
     pub(super) plan: Plan,
+    pub(super) changed: usize,
     pub(super) inverted: Option<Inverted>,
 }
 
@@ -152,6 +154,7 @@ pub(super) fn decode(options: &Options, bytes: &[u8]) -> Result<Read, String> {
     }
     let graph = decode_graph(rows, &mut reader)?;
     let plan = decode_plan(&mut reader)?;
+    let changed = reader.number()?;
     let inverted = match reader.number()? {
         0 => None,
         _ => Some(Inverted::decode(options, rows, &mut reader)?),
@@ -163,6 +166,7 @@ pub(super) fn decode(options: &Options, bytes: &[u8]) -> Result<Read, String> {
         seqs,
         graph,
         plan,
+        changed,
         inverted,
     })
 }
@@ -274,6 +278,7 @@ mod tests {
             step(Way::Walk { ef: 9 }, 2),
             step(Way::Scan, 3),
         ]);
+        part.changed = 4;
         part.follow(Plan {
             filtered: vec![Filtered {
                 share: 0.5,
@@ -297,6 +302,7 @@ mod tests {
                 (&part.seqs, part.graph())
             );
             assert_eq!(&read.plan, part.sealed_plan());
+            assert_eq!(read.changed, 4);
             let (mut again, lists) = (part, read.inverted.unwrap());
             let near = |lists: &Inverted| lists.nearest(&[0.5; 32], 1, 9, None, None);
             assert_eq!(near(&lists), near(again.inverted().unwrap()));

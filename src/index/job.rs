@@ -1,6 +1,7 @@
 //! Work in the background: from parts to a segment, and the segment into their place.
 
 use super::columns::Columns;
+use super::former::{MOST, is_worn};
 use super::part::Part;
 use super::seal::seal;
 use super::{Options, Parts, codec};
@@ -14,9 +15,9 @@ pub(super) const MAX_MERGED: usize = 1_000_000;
 const FAN_IN: usize = 4;
 /// One row in so many is dead: a segment is to be rewritten; in quiet times, one in the second.
 const ROTTEN: (usize, usize) = (5, 20);
-/// In quiet times a segment takes those along that are smaller, if they hold one row in so many of
-/// its own.
-const SMALL: usize = 8;
+/// A segment takes those along that are smaller, if together they hold more than one row in so many of
+/// its own; in quiet times, one in the second.
+const SMALL: (usize, usize) = (4, 8);
 
 /// Held while a job is under way; there is one of a kind at a time.
 #[derive(Debug)]
@@ -35,9 +36,9 @@ impl Drop for Busy {
     }
 }
 
-/// Segments worth rewriting: one with too many dead rows and all that are smaller, or several of
-/// about one size. In quiet times, one and all that are smaller, if together they are not far
-/// smaller.
+/// Segments worth rewriting: one with too many dead rows and all that are smaller; one that can be mended
+/// and all that are smaller, if together they are not far smaller; or several of about one size. In quiet
+/// times also one that cannot, and one that was mended so often that it is worn.
 pub(super) fn to_rewrite<T>(
     sealed: &[Arc<Part<T>>],
     seal_at: usize,
@@ -54,8 +55,11 @@ pub(super) fn to_rewrite<T>(
         while along.len() > 1 && rows(along) > most {
             along = &along[..along.len() - 1];
         }
-        let is_worth_it = quiet && rows(&along[1..]) * SMALL > along[0].live();
-        if is_rotten(&along[0]) || is_worth_it {
+        let one_in = if quiet { SMALL.1 } else { SMALL.0 };
+        let can_be_mended = along[0].live() * MOST.1 >= rows(along) * MOST.0;
+        let is_worth_it = rows(&along[1..]) * one_in > along[0].live() && (quiet || can_be_mended);
+        let is_worn = quiet && is_worn(along[0].changed, along[0].len(), true);
+        if is_rotten(&along[0]) || is_worth_it || is_worn {
             return Some(along.to_vec());
         }
     }
@@ -75,6 +79,7 @@ pub struct Job<T> {
     sources: Vec<Arc<Part<T>>>,
     forgotten: Vec<u64>,
     busy: Busy,
+    thorough: bool,
 }
 
 impl<T: Clone + Send + Sync> Job<T> {
@@ -89,7 +94,13 @@ impl<T: Clone + Send + Sync> Job<T> {
             sources,
             forgotten,
             busy,
+            thorough: false,
         }
+    }
+
+    /// In quiet times there is time to work through what was mended often.
+    pub(super) fn thorough(self, thorough: bool) -> Self {
+        Self { thorough, ..self }
     }
 
     /// Rows to be gone through.
@@ -111,6 +122,7 @@ impl<T: Clone + Send + Sync> Job<T> {
             sources,
             forgotten,
             busy,
+            thorough,
         } = self;
         let columns = sources.iter().map(|part| part.columns()).collect();
         let (mut part, dead) = Part::merged(options.dim, &sources);
@@ -118,7 +130,7 @@ impl<T: Clone + Send + Sync> Job<T> {
         dropped.extend(dead);
         part.sealed = Some((id, None));
         if part.len() >= options.graph_at {
-            seal(&options, &mut part, cancel, progress)?;
+            seal(&options, &mut part, &sources, thorough, cancel, progress)?;
         }
         part.file_rows(&options);
         Some(Built {

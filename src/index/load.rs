@@ -80,6 +80,7 @@ fn segment<T: Clone>(
         seqs,
         graph,
         plan,
+        changed,
         inverted,
     } = codec::decode(options, bytes)?;
     let mut part = Part::with_capacity(options.dim, seqs.len());
@@ -106,6 +107,7 @@ fn segment<T: Clone>(
     }
     part.file(inverted);
     part.follow(plan);
+    part.changed = changed;
     part.file_rows(options);
     part.sealed = Some((id, graph));
     Ok(part)

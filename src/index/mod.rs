@@ -28,6 +28,7 @@ mod columns;
 mod compared;
 mod each;
 mod filtered;
+mod former;
 mod found;
 mod fresh;
 mod graph;
@@ -199,7 +200,7 @@ impl<T: Clone + Send + Sync + 'static> Index<T> {
         }
         let sources = job::to_rewrite(&parts.sealed, self.options.seal_at, quiet, job::MAX_MERGED)?;
         let busy = job::Busy::new(&self.rewriting);
-        Some(Job::new(self.options.clone(), sources, Vec::new(), busy))
+        Some(Job::new(self.options.clone(), sources, Vec::new(), busy).thorough(quiet))
     }
 
     fn sealing(&self, freeze: impl FnOnce(&mut Parts<T>, &Options) -> bool) -> Option<Job<T>> {

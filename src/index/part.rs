@@ -37,6 +37,8 @@ pub(super) struct Part<T> {
     codes: Option<Codes>,
     inverted: Option<Inverted>,
     sealed_plan: Plan,
+    /// Rows that came or died while it was mended, since it was made from nothing.
+    pub(super) changed: usize,
     /// The same, or what was learnt since by what is asked of it.
     plan: ArcSwap<Plan>,
     /// What filters are answered from.
@@ -56,6 +58,7 @@ impl<T> Part<T> {
             codes: None,
             inverted: None,
             sealed_plan: Plan::default(),
+            changed: 0,
             plan: ArcSwap::default(),
             columns: ArcSwap::default(),
             often: Often::default(),
@@ -128,22 +131,26 @@ impl<T> Part<T> {
         }
         let mut filed = sources.iter().filter_map(|source| source.inverted.as_ref());
         let space = filed.next().map(Inverted::space).or(space);
-        self.inverted = space.and_then(|space| {
-            let mut known: Vec<Option<Coded>> = (0..self.len()).map(|_| None).collect();
-            for source in sources {
-                let lists = source.inverted.as_ref();
-                let lists = lists.filter(|lists| Arc::ptr_eq(lists.space(), space));
-                for (row, coded) in lists.into_iter().flat_map(Inverted::known) {
-                    if let Some(place) = self.place(source.seqs[row as usize]) {
-                        known[place] = Some(coded);
-                    }
-                }
-            }
-            Inverted::joined(space, &self.rows, known)
-        });
+        self.inverted = space.and_then(|space| self.joined(space, sources));
         if self.inverted.is_some() || self.len() >= CODED_AT {
             self.encode(options);
         }
+    }
+
+    /// The rows in a space that others are in already, if they suit it, with the codes that some had
+    /// there in their sources.
+    pub(super) fn joined(&self, space: &Arc<Space>, sources: &[Arc<Self>]) -> Option<Inverted> {
+        let mut known: Vec<Option<Coded>> = (0..self.len()).map(|_| None).collect();
+        for source in sources {
+            let lists = source.inverted.as_ref();
+            let lists = lists.filter(|lists| Arc::ptr_eq(lists.space(), space));
+            for (row, coded) in lists.into_iter().flat_map(Inverted::known) {
+                if let Some(place) = self.place(source.seqs[row as usize]) {
+                    known[place] = Some(coded);
+                }
+            }
+        }
+        Inverted::joined(space, &self.rows, known)
     }
 
     /// Puts the rows in lists, if that was done.

@@ -41,6 +41,8 @@ const ALIKE: f64 = 1.1;
 /// Of the rows that lists show, so many are compared by their codes, and then exactly, where a filter
 /// lets only some through.
 const AGAIN_WITH_FILTERS: [(usize, usize); 3] = [(40, 4), (64, 5), (120, 6)];
+/// Ways that find on average so much less than before are not what they were.
+const ABOUT: f32 = 0.02;
 /// Nobody can ask for less: `domain::Recall`.
 const USEFUL: f32 = 0.5;
 /// By few questions, a way that finds so much may turn out to be of use.
@@ -267,6 +269,26 @@ impl Plan {
         Self::found_by(part, |share| {
             let asked = Questions::Rows(some(questions, share));
             Trial::new(options, part, asked, share)
+        })
+    }
+
+    /// The same for a part that is much like the one it was learnt for: the ways worth going without a
+    /// filter are asked again. `None` where they find less.
+    pub(super) fn still<T: Sync>(
+        &self,
+        options: &Options,
+        part: &Part<T>,
+        questions: &[u32],
+    ) -> Option<Self> {
+        let trial = Trial::new(options, part, Questions::Rows(questions), 1.0);
+        let before = &self.steps.0;
+        let now: Vec<Step> = before.iter().map(|step| trial.ask(step.way, 1)).collect();
+        let sum = |steps: &[Step]| steps.iter().map(|step| step.recall).sum::<f32>();
+        #[expect(clippy::cast_precision_loss, reason = "few")]
+        let less = (sum(before) - sum(&now)) / before.len().max(1) as f32;
+        (less <= ABOUT).then(|| Self {
+            steps: Steps::of(now),
+            ..self.clone()
         })
     }
 

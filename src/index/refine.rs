@@ -9,6 +9,7 @@ use super::Options;
 use super::build::Apart;
 use super::codes::Codes;
 use super::compared::rekey;
+use super::former::Left;
 use super::graph::{Graph, NONE, unlinked};
 use super::inverted::Inverted;
 use super::walk::{self, Exact};
@@ -48,6 +49,41 @@ impl Refine<'_> {
             go_on.then(|| self.chosen(self.around(graph, node), graph.stride))
         });
         kept.collect()
+    }
+
+    /// The neighbours that nodes may keep where some were linked before, and the way back from those
+    /// of the others; `None` if cancelled.
+    pub(super) fn left(
+        &self,
+        left: Left<'_>,
+        graph: &Graph,
+        cancel: &AtomicBool,
+    ) -> Option<Vec<Vec<Near>>> {
+        let nodes = u32::try_from(graph.len()).ok()?;
+        let near = (0..nodes).into_par_iter().map(|node| {
+            let go_on = !cancel.load(Ordering::Relaxed);
+            go_on.then(|| match left.links(node) {
+                Some(links) => (self.near(node, links), 0),
+                None => {
+                    let chosen = self.chosen(self.around(graph, node), graph.stride);
+                    let new = chosen.len();
+                    (chosen, new)
+                }
+            })
+        });
+        let (near, new) = near.collect::<Option<(Vec<_>, Vec<_>)>>()?;
+        Some(led_back(near, &new))
+    }
+
+    /// Nodes other than one, each once, nearest first.
+    fn near(&self, node: u32, others: impl IntoIterator<Item = u32>) -> Vec<Near> {
+        let others = others.into_iter().filter(|other| *other != node);
+        let mut near: Vec<Near> = others.map(|other| (0.0, other)).collect();
+        near.sort_unstable_by_key(|(_, other)| *other);
+        near.dedup();
+        self.measured(node, &mut near);
+        sort(&mut near);
+        near
     }
 
     /// The links at the bottom, from what [`both_ways`] found.
@@ -144,13 +180,7 @@ impl Refine<'_> {
             walk::around(graph, &exact, node, LOOKED_AT)
         };
         let nodes = found.into_iter().map(|(_, other)| other);
-        let nodes = nodes
-            .chain(graph.links(node))
-            .filter(|other| *other != node);
-        let mut near: Vec<Near> = nodes.map(|to| (0.0, to)).collect();
-        self.measured(node, &mut near);
-        sort(&mut near);
-        near
+        self.near(node, nodes.chain(graph.links(node)))
     }
 
     /// What lists hold around a node, without itself, nearest first.
@@ -195,10 +225,14 @@ impl Refine<'_> {
 
 /// The neighbours that nodes keep, and the way back from them, nearest first.
 pub(super) fn both_ways(kept: Vec<Vec<Near>>) -> Vec<Vec<Near>> {
-    let mut all = kept;
-    let lengths: Vec<usize> = all.iter().map(Vec::len).collect();
-    for (node, length) in (0..).zip(lengths) {
-        for nth in 0..length {
+    let lengths: Vec<usize> = kept.iter().map(Vec::len).collect();
+    led_back(kept, &lengths)
+}
+
+/// Neighbours of nodes, and the way back from the first so many of each, nearest first.
+fn led_back(mut all: Vec<Vec<Near>>, firsts: &[usize]) -> Vec<Vec<Near>> {
+    for (node, firsts) in (0..).zip(firsts) {
+        for nth in 0..*firsts {
             let (distance, to) = all[node as usize][nth];
             all[to as usize].push((distance, node));
         }
