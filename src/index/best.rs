@@ -9,6 +9,8 @@ pub(super) struct Best<'a, T> {
     pub(super) hits: Vec<(f32, u64, &'a T)>,
     /// Keys of the nearest rows that walks met, ascending.
     met: Vec<f32>,
+    /// The rows that the walk found that others are found by.
+    pub(super) walked: Option<Vec<u32>>,
 }
 
 /// So many keys of rows met are remembered.
@@ -21,7 +23,13 @@ impl<'a, T> Best<'a, T> {
             bound: query.max_distance.unwrap_or(f32::INFINITY),
             hits: Vec::with_capacity(query.k.min(1_024)),
             met: Vec::new(),
+            walked: None,
         }
+    }
+
+    /// How many are wanted.
+    pub(super) fn wanted(&self) -> usize {
+        self.k
     }
 
     /// No row farther away would be kept.

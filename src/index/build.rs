@@ -108,10 +108,11 @@ impl Build<'_> {
             lists: self.lists,
             apart: &Apart::new(self.options.metric, self.rows),
         };
-        let all = match self.left {
-            Some(left) => refine.left(left, &graph, cancel)?,
-            None => both_ways(refine.kept(&graph, cancel)?),
+        let kept = match self.left {
+            Some(left) => refine.kept_of(left, &graph, cancel)?,
+            None => refine.kept(&graph, cancel)?,
         };
+        let all = both_ways(kept);
         graph.bottom = refine.linked(graph.stride, &all);
         let left_out = |node: u32| self.left_out.binary_search(&node).is_ok();
         let mut trial = graph.clone();

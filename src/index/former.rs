@@ -43,18 +43,10 @@ impl<T: Clone> Former<T> {
     pub(super) fn of(part: &Part<T>, sources: &[Arc<Part<T>>], thorough: bool) -> Option<Self> {
         let largest = sources.iter().max_by_key(|source| source.live())?;
         largest.inverted()?;
-        let mut then = vec![NONE; part.len()];
-        let number = |row: usize| u32::try_from(row).unwrap_or(NONE);
-        let places = largest.seqs.iter().enumerate().map(|(row, seq)| {
-            part.place(*seq).map_or(NONE, |place| {
-                then[place] = number(row);
-                number(place)
-            })
-        });
         let former = Self {
-            now: places.collect(),
+            now: part.now(largest),
+            then: largest.now(part),
             part: Arc::clone(largest),
-            then,
         };
         let kept = former.kept();
         let is_worth_it = kept * MOST.1 >= part.len() * MOST.0;

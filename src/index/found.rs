@@ -26,6 +26,8 @@ pub(super) struct Near {
     pub(super) short: bool,
     /// Keys of rows that a walk met, for those of other parts.
     pub(super) met: Vec<f32>,
+    /// The rows that it found, if others are to be found by them.
+    pub(super) walked: Option<Vec<u32>>,
 }
 
 impl Near {
@@ -35,6 +37,7 @@ impl Near {
             all,
             short: false,
             met: Vec::new(),
+            walked: None,
         }
     }
 }
@@ -59,6 +62,8 @@ pub(super) struct Wanted<'a> {
     pub(super) all_count: bool,
     /// Whether there are no other parts.
     pub(super) alone: bool,
+    /// Whether rows of other parts are found by those that a walk finds.
+    pub(super) doors: bool,
     /// A walk by so many candidates need not go on beyond this key: other parts have as many within.
     pub(super) beyond: f32,
     /// No row beyond this key is wanted.
@@ -90,6 +95,8 @@ impl Wanted<'_> {
                     Some(coded) => (self.walked(graph, &coded, ef), true),
                     None => (self.walked(graph, &exact, ef), false),
                 };
+                let walked = found.iter().map(|(_, row)| *row);
+                let walked = self.doors.then(|| walked.collect());
                 let mut all = found.len() < ef && self.beyond == f32::INFINITY && !self.filtered;
                 let mut short = false;
                 if !self.all_count {
@@ -113,6 +120,7 @@ impl Wanted<'_> {
                     all,
                     short: short && !self.filtered,
                     met,
+                    walked,
                 })
             }
             Way::Lists {

@@ -13,8 +13,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub(super) const MAX_MERGED: usize = 1_000_000;
 /// Segments of about one size that become one.
 const FAN_IN: usize = 4;
-/// One row in so many is dead: a segment is to be rewritten; in quiet times, one in the second.
-const ROTTEN: (usize, usize) = (5, 20);
+/// One row in so many is dead: a segment is to be rewritten; where it can be mended, one in the second, and
+/// in quiet times in the third.
+const ROTTEN: (usize, usize, usize) = (5, 8, 20);
 /// A segment takes those along that are smaller, if together they hold more than one row in so many of
 /// its own; in quiet times, one in the second.
 const SMALL: (usize, usize) = (4, 8);
@@ -48,18 +49,22 @@ pub(super) fn to_rewrite<T>(
     let mut sealed = sealed.to_vec();
     sealed.sort_by_key(|part| Reverse(part.live()));
     let rows = |parts: &[Arc<Part<T>>]| parts.iter().map(|p| p.live()).sum::<usize>();
-    let one_in = if quiet { ROTTEN.1 } else { ROTTEN.0 };
-    let is_rotten = |part: &Part<T>| part.dead() * one_in > part.len();
     for first in 0..sealed.len() {
         let mut along = &sealed[first..];
         while along.len() > 1 && rows(along) > most {
             along = &along[..along.len() - 1];
         }
-        let one_in = if quiet { SMALL.1 } else { SMALL.0 };
-        let can_be_mended = along[0].live() * MOST.1 >= rows(along) * MOST.0;
-        let is_worth_it = rows(&along[1..]) * one_in > along[0].live() && (quiet || can_be_mended);
-        let is_worn = quiet && is_worn(along[0].changed, along[0].len(), true);
-        if is_rotten(&along[0]) || is_worth_it || is_worn {
+        let (part, others) = (&along[0], rows(&along[1..]));
+        let can_be_mended =
+            part.inverted().is_some() && part.live() * MOST.1 >= rows(along) * MOST.0;
+        let (rotten, small) = match (quiet, can_be_mended) {
+            (true, _) => (ROTTEN.2, SMALL.1),
+            (false, true) => (ROTTEN.1, SMALL.0),
+            (false, false) => (ROTTEN.0, 0),
+        };
+        let is_rotten = part.dead() * rotten > part.len();
+        let is_worn = quiet && is_worn(part.changed, part.len(), true);
+        if is_rotten || is_worn || others * small > part.live() {
             return Some(along.to_vec());
         }
     }
@@ -170,7 +175,7 @@ pub struct Installed {
     pub dropped: Vec<u64>,
 }
 
-impl<T: Clone> Built<T> {
+impl<T: Clone + Sync> Built<T> {
     /// Its number.
     #[must_use]
     pub fn id(&self) -> u64 {
@@ -204,7 +209,7 @@ impl<T: Clone> Built<T> {
     }
 
     /// Takes the place of its sources; rows that died meanwhile are dead in it too.
-    pub(super) fn settle(self, parts: &mut Parts<T>) -> Installed {
+    pub(super) fn settle(self, options: &Options, parts: &mut Parts<T>) -> Installed {
         let now: Vec<_> = self.sources.iter().map(|part| part.columns()).collect();
         let same = now
             .iter()
@@ -233,8 +238,14 @@ impl<T: Clone> Built<T> {
         parts.frozen.retain(|p| !mine(p));
         parts.forgotten.drain(..self.forgot);
         if installed.added.is_some() {
+            if let Some(annex) = &parts.annex
+                && self.sources.iter().all(|source| source.is_kept_in(annex))
+            {
+                self.part.set_kept_in(annex);
+            }
             parts.sealed.push(Arc::new(self.part));
         }
+        parts.keep_by_largest(options, &self.sources);
         drop(self.busy);
         installed
     }

@@ -18,7 +18,9 @@
 //! where there are many, a walk goes on until it has followed enough of them, or lists show those
 //! only (`filtered`); those of a filter that is asked often have lists of their own (`often`).
 
+mod annex;
 mod answers;
+mod behind;
 mod best;
 mod build;
 mod climb;
@@ -34,6 +36,7 @@ mod fresh;
 mod graph;
 mod inverted;
 mod job;
+mod keep;
 mod load;
 mod nearest;
 mod often;
@@ -48,6 +51,7 @@ mod search;
 mod snapshot;
 mod stopwatch;
 mod tabulate;
+mod together;
 mod trial;
 mod walk;
 
@@ -58,6 +62,7 @@ pub use relearn::Relearnt;
 pub use snapshot::{Hit, Query, Snapshot, Stats};
 
 use crate::domain::{Embedding, Facets};
+use annex::Annex;
 use arc_swap::ArcSwap;
 use inverted::Space;
 use part::Part;
@@ -94,6 +99,8 @@ struct Parts<T> {
     /// Dead rows left out of the tail, whose stored vectors nothing needs; in the order they
     /// came, until an installed job has dropped them.
     forgotten: Vec<u64>,
+    /// What rows outside the largest segment are found by.
+    annex: Option<Arc<Annex>>,
 }
 
 /// An index over rows with tags `T`. One writer; any number of readers, which never wait.
@@ -115,13 +122,15 @@ impl<T: Clone + Send + Sync + 'static> Index<T> {
     }
 
     fn of(options: Options, at: u64, sealed: Vec<Arc<Part<T>>>, tail: Vec<Arc<Part<T>>>) -> Self {
-        let parts = Parts {
+        let mut parts = Parts {
             at,
             sealed,
             frozen: Vec::new(),
             tail,
             forgotten: Vec::new(),
+            annex: None,
         };
+        parts.keep_by_largest(&options, &[]);
         Self {
             view: ArcSwap::from_pointee(parts.view(&options)),
             options,
@@ -216,13 +225,13 @@ impl<T: Clone + Send + Sync + 'static> Index<T> {
     /// Puts a built segment in the place of its sources. The caller has persisted it.
     pub fn install(&self, built: Built<T>) -> Installed {
         let mut parts = self.parts();
-        let installed = built.settle(&mut parts);
+        let installed = built.settle(&self.options, &mut parts);
         self.view.store(Arc::new(parts.view(&self.options)));
         installed
     }
 }
 
-impl<T: Clone> Parts<T> {
+impl<T: Clone + Sync> Parts<T> {
     fn all(&self) -> impl Iterator<Item = &Arc<Part<T>>> {
         self.sealed.iter().chain(&self.frozen).chain(&self.tail)
     }
@@ -232,7 +241,7 @@ impl<T: Clone> Parts<T> {
         let mut sealed = self.sealed.clone();
         sealed.sort_by_key(|part| Reverse(part.len()));
         sealed.extend(self.frozen.iter().chain(&self.tail).cloned());
-        View::new(self.at, options.clone(), sealed)
+        View::new(self.at, options.clone(), sealed, self.annex.clone())
     }
 
     fn kill(&self, seq: u64, at: u64) {
@@ -258,6 +267,7 @@ impl<T: Clone> Parts<T> {
         self.forgotten.extend(dead);
         let space = self.space();
         part.encode_fresh(options, space.as_ref(), &merged);
+        self.keep(options, &part, &merged);
         if part.len() > 0 {
             self.tail.push(Arc::new(part));
         }

@@ -1,9 +1,10 @@
 //! Rows that belong together: immutable, but for the moment of each one's death, and for columns
 //! that come and go.
 
+use super::annex::Annex;
 use super::codes::Codes;
 use super::columns::Columns;
-use super::graph::Graph;
+use super::graph::{Graph, NONE};
 use super::inverted::{Coded, Inverted, Space};
 use super::often::Often;
 use super::plan::{Plan, Way};
@@ -41,6 +42,8 @@ pub(super) struct Part<T> {
     pub(super) changed: usize,
     /// The same, or what was learnt since by what is asked of it.
     plan: ArcSwap<Plan>,
+    /// The number of the annex that its rows are kept in; 0 if in none.
+    kept_in: AtomicU64,
     /// What filters are answered from.
     columns: ArcSwap<Columns>,
     often: Often,
@@ -60,6 +63,7 @@ impl<T> Part<T> {
             sealed_plan: Plan::default(),
             changed: 0,
             plan: ArcSwap::default(),
+            kept_in: AtomicU64::new(0),
             columns: ArcSwap::default(),
             often: Often::default(),
         }
@@ -153,6 +157,31 @@ impl<T> Part<T> {
         Inverted::joined(space, &self.rows, known)
     }
 
+    /// A sealed part's number.
+    pub(super) fn number(&self) -> Option<u64> {
+        self.sealed.as_ref().map(|(number, _)| *number)
+    }
+
+    /// Its living rows are kept in an annex.
+    pub(super) fn set_kept_in(&self, annex: &Annex) {
+        self.kept_in.store(annex.id(), Ordering::Release);
+    }
+
+    pub(super) fn is_kept_in(&self, annex: &Annex) -> bool {
+        self.kept_in.load(Ordering::Acquire) == annex.id()
+    }
+
+    /// Of each row of another part, which row it is here; [`NONE`] if it is not.
+    pub(super) fn now(&self, other: &Self) -> Vec<u32> {
+        let mut here = self.seqs.iter().zip(0..).peekable();
+        let now = other.seqs.iter().map(|seq| {
+            while here.next_if(|(here, _)| *here < seq).is_some() {}
+            here.next_if(|(here, _)| *here == seq)
+                .map_or(NONE, |(_, row)| row)
+        });
+        now.collect()
+    }
+
     /// Puts the rows in lists, if that was done.
     pub(super) fn file(&mut self, inverted: Option<Inverted>) {
         self.inverted = inverted;
@@ -235,7 +264,24 @@ impl<T> Part<T> {
 
     /// Where the row with this sequence number is.
     pub(super) fn place(&self, seq: u64) -> Option<usize> {
-        self.seqs.binary_search(&seq).ok()
+        // Sequence numbers are dense: it is hardly ever far from where it would be if none were missing.
+        let (first, last) = (*self.seqs.first()?, *self.seqs.last()?);
+        let span = u128::from(last.checked_sub(first)?).max(1);
+        let ahead = u128::from(seq.checked_sub(first)?) * (self.len() as u128 - 1) / span;
+        let guess = usize::try_from(ahead)
+            .ok()
+            .filter(|guess| *guess < self.len())?;
+        let (mut from, mut to, mut step) = (guess, guess + 1, 4);
+        while from > 0 && self.seqs[from] > seq {
+            from = from.saturating_sub(step);
+            step *= 4;
+        }
+        while to < self.len() && self.seqs[to - 1] < seq {
+            to = (to + step).min(self.len());
+            step *= 4;
+        }
+        let place = self.seqs[from..to].binary_search(&seq).ok()?;
+        Some(from + place)
     }
 
     /// A row dies once: later deaths change nothing.

@@ -51,28 +51,22 @@ impl Refine<'_> {
         kept.collect()
     }
 
-    /// The neighbours that nodes may keep where some were linked before, and the way back from those
-    /// of the others; `None` if cancelled.
-    pub(super) fn left(
+    /// The same where some were linked before.
+    pub(super) fn kept_of(
         &self,
         left: Left<'_>,
         graph: &Graph,
         cancel: &AtomicBool,
     ) -> Option<Vec<Vec<Near>>> {
         let nodes = u32::try_from(graph.len()).ok()?;
-        let near = (0..nodes).into_par_iter().map(|node| {
+        let kept = (0..nodes).into_par_iter().map(|node| {
             let go_on = !cancel.load(Ordering::Relaxed);
             go_on.then(|| match left.links(node) {
-                Some(links) => (self.near(node, links), 0),
-                None => {
-                    let chosen = self.chosen(self.around(graph, node), graph.stride);
-                    let new = chosen.len();
-                    (chosen, new)
-                }
+                Some(links) => self.of_many(self.near(node, links), graph.stride),
+                None => self.chosen(self.around(graph, node), graph.stride),
             })
         });
-        let (near, new) = near.collect::<Option<(Vec<_>, Vec<_>)>>()?;
-        Some(led_back(near, &new))
+        kept.collect()
     }
 
     /// Nodes other than one, each once, nearest first.
@@ -225,14 +219,10 @@ impl Refine<'_> {
 
 /// The neighbours that nodes keep, and the way back from them, nearest first.
 pub(super) fn both_ways(kept: Vec<Vec<Near>>) -> Vec<Vec<Near>> {
-    let lengths: Vec<usize> = kept.iter().map(Vec::len).collect();
-    led_back(kept, &lengths)
-}
-
-/// Neighbours of nodes, and the way back from the first so many of each, nearest first.
-fn led_back(mut all: Vec<Vec<Near>>, firsts: &[usize]) -> Vec<Vec<Near>> {
-    for (node, firsts) in (0..).zip(firsts) {
-        for nth in 0..*firsts {
+    let mut all = kept;
+    let lengths: Vec<usize> = all.iter().map(Vec::len).collect();
+    for (node, length) in (0..).zip(lengths) {
+        for nth in 0..length {
             let (distance, to) = all[node as usize][nth];
             all[to as usize].push((distance, node));
         }

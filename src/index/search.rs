@@ -2,6 +2,7 @@
 //! and at last a comparison of every row.
 
 use super::Options;
+use super::behind;
 use super::best::Best;
 use super::columns::Asked;
 use super::filtered::{self, Course, Own, course};
@@ -157,6 +158,7 @@ impl<'s, T> Search<'s, '_, T> {
             share: self.asked.share(),
             all_count,
             alone: self.view.parts.len() == 1,
+            doors: self.leads_on(),
             beyond: f32::INFINITY,
             // Where a filter lets few through, how many are found tells whether enough was seen.
             limit: if self.filtered() {
@@ -201,6 +203,7 @@ impl<'s, T> Search<'s, '_, T> {
             };
             if self.offer_if_enough(&near, way, best) {
                 best.meet(&near.met);
+                best.walked = near.walked;
                 return;
             }
             if let (Way::Walk { .. }, Some(rows)) = (way, self.listed()) {
@@ -223,6 +226,22 @@ impl<'s, T> Search<'s, '_, T> {
             }
         }
         self.scan(best);
+    }
+
+    /// Whether rows of other parts are found by way of what is found here.
+    fn leads_on(&self) -> bool {
+        let annex = self
+            .view
+            .annex
+            .as_ref()
+            .filter(|_| behind::is_for(self.query));
+        annex.is_some_and(|annex| Some(annex.segment()) == self.part.number())
+    }
+
+    /// Whether its rows are found by way of those of another part.
+    pub(super) fn is_behind(&self) -> bool {
+        let annex = self.view.annex.as_ref();
+        annex.is_some_and(|annex| self.part.is_kept_in(annex))
     }
 
     /// What a filter that is asked often has of its own.
@@ -387,7 +406,7 @@ impl<'s, T> Search<'s, '_, T> {
         }
     }
 
-    fn offer(&self, best: &mut Best<'s, T>, key: f32, row: usize) {
+    pub(super) fn offer(&self, best: &mut Best<'s, T>, key: f32, row: usize) {
         let distance = self.view.options.distance(key);
         let seq = self.part.seqs[row];
         if best.wants(distance, seq)

@@ -1,5 +1,7 @@
 //! What a reader sees: one state of the index, and the search over it.
 
+use super::annex::Annex;
+use super::behind;
 use super::best::Best;
 use super::columns::Asked;
 use super::fresh;
@@ -19,16 +21,24 @@ pub(super) struct View<T> {
     pub(super) at: u64,
     pub(super) options: Options,
     pub(super) parts: Vec<Arc<Part<T>>>,
+    /// What rows of other parts are found by from the first.
+    pub(super) annex: Option<Arc<Annex>>,
     live: usize,
 }
 
 impl<T> View<T> {
-    pub(super) fn new(at: u64, options: Options, parts: Vec<Arc<Part<T>>>) -> Self {
+    pub(super) fn new(
+        at: u64,
+        options: Options,
+        parts: Vec<Arc<Part<T>>>,
+        annex: Option<Arc<Annex>>,
+    ) -> Self {
         let live = parts.iter().map(|p| p.live()).sum();
         Self {
             at,
             options,
             parts,
+            annex,
             live,
         }
     }
@@ -135,7 +145,7 @@ impl<T: Clone> Snapshot<T> {
             None => Asked::nothing(),
         });
         let asked: Vec<_> = asked.collect();
-        let mut fresh = Vec::new();
+        let (mut behind, mut others) = (Vec::new(), Vec::new());
         for (part, asked) in self.0.parts.iter().zip(&asked) {
             let search = Search {
                 view: &self.0,
@@ -145,13 +155,21 @@ impl<T: Clone> Snapshot<T> {
                 asked,
                 keep: keep.filter(|_| query.filter.is_none() || !asked.complete),
             };
-            if search.is_fresh() {
-                fresh.push(search);
+            if best.walked.is_some() && search.is_behind() {
+                behind.push(search);
+            } else if search.is_fresh() {
+                others.push(search);
             } else {
                 search.run(&mut best);
             }
         }
-        fresh::run(&fresh, &mut best);
+        let walked = best.walked.take().zip(self.0.annex.as_ref());
+        if !walked.is_some_and(|(walked, annex)| behind::run(annex, &walked, &behind, &mut best)) {
+            let (fresh, sealed): (Vec<_>, Vec<_>) = behind.into_iter().partition(Search::is_fresh);
+            sealed.iter().for_each(|search| search.run(&mut best));
+            others.extend(fresh);
+        }
+        fresh::run(&others, &mut best);
         let hits = best.hits.into_iter();
         hits.map(|(distance, seq, tag)| Hit {
             seq,
@@ -214,7 +232,11 @@ impl<T: Clone> Snapshot<T> {
     /// Counts and sizes.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        let mut stats = Stats::default();
+        let annex = self.0.annex.as_ref();
+        let mut stats = Stats {
+            bytes: annex.map_or(0, |annex| annex.bytes()),
+            ..Stats::default()
+        };
         for part in &self.0.parts {
             stats.live += part.live();
             stats.dead += part.dead();

@@ -229,6 +229,7 @@ impl<'a, T: Sync> Trial<'a, T> {
             share: f64::from(self.share),
             all_count: false,
             alone: true,
+            doors: false,
             beyond: f32::INFINITY,
             limit: f32::INFINITY,
         }
