@@ -18,7 +18,7 @@ const FAN_IN: usize = 4;
 const ROTTEN: (usize, usize, usize) = (5, 8, 20);
 /// A segment takes those along that are smaller, if together they hold more than one row in so many of
 /// its own; in quiet times, one in the second.
-const SMALL: (usize, usize) = (4, 8);
+const SMALL: (usize, usize) = (6, 8);
 
 /// Held while a job is under way; there is one of a kind at a time.
 #[derive(Debug)]
@@ -39,9 +39,11 @@ impl Drop for Busy {
 
 /// Segments worth rewriting: one with too many dead rows and all that are smaller; one that can be mended
 /// and all that are smaller, if together they are not far smaller; or several of about one size. In quiet
-/// times also one that cannot, and one that was mended so often that it is worn.
+/// times also one that cannot, and one that was mended so often that it is worn. So many rows of the `tail`
+/// go along with the largest.
 pub(super) fn to_rewrite<T>(
     sealed: &[Arc<Part<T>>],
+    tail: usize,
     seal_at: usize,
     quiet: bool,
     most: usize,
@@ -54,9 +56,10 @@ pub(super) fn to_rewrite<T>(
         while along.len() > 1 && rows(along) > most {
             along = &along[..along.len() - 1];
         }
-        let (part, others) = (&along[0], rows(&along[1..]));
+        let tail = if first == 0 { tail } else { 0 };
+        let (part, others) = (&along[0], rows(&along[1..]) + tail);
         let can_be_mended =
-            part.inverted().is_some() && part.live() * MOST.1 >= rows(along) * MOST.0;
+            part.inverted().is_some() && part.live() * MOST.1 >= (part.live() + others) * MOST.0;
         let (rotten, small) = match (quiet, can_be_mended) {
             (true, _) => (ROTTEN.2, SMALL.1),
             (false, true) => (ROTTEN.1, SMALL.0),
@@ -236,6 +239,7 @@ impl<T: Clone + Sync> Built<T> {
         let mine = |part: &Arc<Part<T>>| self.sources.iter().any(|s| Arc::ptr_eq(s, part));
         parts.sealed.retain(|p| !mine(p));
         parts.frozen.retain(|p| !mine(p));
+        parts.along.retain(|p| !mine(p));
         parts.forgotten.drain(..self.forgot);
         if installed.added.is_some() {
             if let Some(annex) = &parts.annex
@@ -266,7 +270,7 @@ mod tests {
     }
 
     fn rewritten(sizes: &[(usize, usize)], quiet: bool) -> Option<Vec<usize>> {
-        let sources = to_rewrite(&parts(sizes), 10, quiet, 1_000)?;
+        let sources = to_rewrite(&parts(sizes), 0, 10, quiet, 1_000)?;
         Some(sources.iter().map(|part| part.len()).collect())
     }
 

@@ -7,6 +7,9 @@ use std::sync::Arc;
 
 /// Where more rows come at once, they are to be sealed soon: a commit does not wait for their doors.
 const BULK: usize = 1_024;
+/// A tail is short that holds fewer than one in so many of what the largest segment does, or a tail that
+/// is to be sealed.
+const FEW_OF: usize = 4;
 
 impl<T: Clone + Sync> Parts<T> {
     /// Keeps the rows of a part of the tail, but for those kept already in its sources.
@@ -39,15 +42,44 @@ impl<T: Clone + Sync> Parts<T> {
         annex.add(options, segment, rows)
     }
 
+    /// The rows of a tail that is long enough to be sealed. One that is found by way of the largest
+    /// segment rather goes along when that is mended.
+    pub(super) fn long(&self, options: &Options) -> usize {
+        let by_largest = self.goes_along(options).and(self.largest());
+        let few = by_largest.map_or(0, |part| part.len() / FEW_OF);
+        options.seal_at.max(few)
+    }
+
+    /// How many rows of the tail may go along when the largest segment is mended: all if they are found
+    /// by way of it, and worth it.
+    pub(super) fn goes_along(&self, options: &Options) -> Option<usize> {
+        let (annex, rows) = (self.annex.as_ref()?, self.tail_rows());
+        let are_kept = self.tail.iter().all(|part| part.is_kept_in(annex));
+        (are_kept && rows >= options.seal_at / FEW_OF).then_some(rows)
+    }
+
+    fn largest(&self) -> Option<&Arc<Part<T>>> {
+        self.sealed.iter().max_by_key(|part| part.len())
+    }
+
+    /// Whether the first of some parts is the one by way of which others are found.
+    pub(super) fn is_largest(&self, sources: &[Arc<Part<T>>]) -> bool {
+        let annex = self.annex.as_ref().map(|annex| annex.segment());
+        annex.is_some() && annex == sources.first().and_then(|part| part.number())
+    }
+
     /// Lets rows be found by way of the largest segment; what was kept by one of its `sources` is
     /// kept by it.
     pub(super) fn keep_by_largest(&mut self, options: &Options, sources: &[Arc<Part<T>>]) {
-        let largest = self.sealed.iter().max_by_key(|part| part.len());
+        let largest = self.largest().cloned();
         let now = |annex: &Arc<Annex>| annex.segment();
-        if self.annex.as_ref().map(now) == largest.and_then(|part| part.number()) {
+        if self.annex.as_ref().map(now) == largest.as_ref().and_then(|part| part.number()) {
             return;
         }
-        let annex = largest.and_then(|part| Some((part, Annex::of(options, part)?)));
+        let annex = largest.and_then(|part| {
+            let annex = Annex::of(options, &part)?;
+            Some((part, annex))
+        });
         let earlier = self.annex.take();
         let Some((largest, annex)) = annex else {
             return;
@@ -58,7 +90,7 @@ impl<T: Clone + Sync> Parts<T> {
                 .iter()
                 .find(|s| s.number() == Some(earlier.segment()))
             && self
-                .take_over(options, &annex, &earlier, (largest, source))
+                .take_over(options, &annex, &earlier, (&largest, source))
                 .is_some()
         {
             for part in self.all().filter(|part| part.is_kept_in(&earlier)) {

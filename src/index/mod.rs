@@ -94,6 +94,8 @@ struct Parts<T> {
     sealed: Vec<Arc<Part<T>>>,
     /// Tail parts that a job is turning into a segment: no longer merged.
     frozen: Vec<Arc<Part<T>>>,
+    /// Those that a job is putting into a segment that it mends.
+    along: Vec<Arc<Part<T>>>,
     /// Each larger than the next, like the digits of a binary counter, but for the largest.
     tail: Vec<Arc<Part<T>>>,
     /// Dead rows left out of the tail, whose stored vectors nothing needs; in the order they
@@ -126,6 +128,7 @@ impl<T: Clone + Send + Sync + 'static> Index<T> {
             at,
             sealed,
             frozen: Vec::new(),
+            along: Vec::new(),
             tail,
             forgotten: Vec::new(),
             annex: None,
@@ -176,13 +179,12 @@ impl<T: Clone + Send + Sync + 'static> Index<T> {
     #[must_use]
     pub fn next_seal(&self, quiet: bool) -> Option<Job<T>> {
         self.sealing(|parts, options| {
-            let tail: usize = parts.tail.iter().map(|p| p.len()).sum();
             let long = if quiet {
-                options.graph_at
+                options.graph_at.min(options.seal_at)
             } else {
-                options.seal_at
+                parts.long(options)
             };
-            if parts.frozen.is_empty() && tail < long.min(options.seal_at) {
+            if parts.frozen.is_empty() && parts.tail_rows() < long {
                 return false;
             }
             parts.freeze();
@@ -200,21 +202,35 @@ impl<T: Clone + Send + Sync + 'static> Index<T> {
     }
 
     /// Work that makes one segment of several, or of one with too many dead rows; none while such
-    /// work is under way. In quiet times less is reason enough. Beside it the tail can be sealed.
+    /// work is under way. In quiet times less is reason enough. Beside it the tail can be sealed, or what
+    /// it holds goes along.
     #[must_use]
     pub fn next_rewrite(&self, quiet: bool) -> Option<Job<T>> {
-        let parts = self.parts();
+        let mut parts = self.parts();
         if self.rewriting.load(Ordering::Acquire) {
             return None;
         }
-        let sources = job::to_rewrite(&parts.sealed, self.options.seal_at, quiet, job::MAX_MERGED)?;
+        parts.give_back();
+        let tail = parts.goes_along(&self.options).unwrap_or(0);
+        let seal_at = self.options.seal_at;
+        let mut sources = job::to_rewrite(&parts.sealed, tail, seal_at, quiet, job::MAX_MERGED)?;
+        if tail > 0 && parts.is_largest(&sources) {
+            parts.along = std::mem::take(&mut parts.tail);
+            sources.extend(parts.along.iter().cloned());
+        }
         let busy = job::Busy::new(&self.rewriting);
         Some(Job::new(self.options.clone(), sources, Vec::new(), busy).thorough(quiet))
     }
 
     fn sealing(&self, freeze: impl FnOnce(&mut Parts<T>, &Options) -> bool) -> Option<Job<T>> {
         let mut parts = self.parts();
-        if self.sealing.load(Ordering::Acquire) || !freeze(&mut parts, &self.options) {
+        if self.sealing.load(Ordering::Acquire) {
+            return None;
+        }
+        if !self.rewriting.load(Ordering::Acquire) {
+            parts.give_back();
+        }
+        if !freeze(&mut parts, &self.options) {
             return None;
         }
         let (sources, forgotten) = (parts.frozen.clone(), parts.forgotten.clone());
@@ -232,15 +248,19 @@ impl<T: Clone + Send + Sync + 'static> Index<T> {
 }
 
 impl<T: Clone + Sync> Parts<T> {
+    fn unsealed(&self) -> impl Iterator<Item = &Arc<Part<T>>> {
+        self.frozen.iter().chain(&self.along).chain(&self.tail)
+    }
+
     fn all(&self) -> impl Iterator<Item = &Arc<Part<T>>> {
-        self.sealed.iter().chain(&self.frozen).chain(&self.tail)
+        self.sealed.iter().chain(self.unsealed())
     }
 
     /// The largest sealed parts first: what they hold near a query spares the smaller ones work.
     fn view(&self, options: &Options) -> View<T> {
         let mut sealed = self.sealed.clone();
         sealed.sort_by_key(|part| Reverse(part.len()));
-        sealed.extend(self.frozen.iter().chain(&self.tail).cloned());
+        sealed.extend(self.unsealed().cloned());
         View::new(self.at, options.clone(), sealed, self.annex.clone())
     }
 
@@ -277,6 +297,15 @@ impl<T: Clone + Sync> Parts<T> {
     fn space(&self) -> Option<Arc<Space>> {
         let largest = self.sealed.iter().max_by_key(|part| part.len())?;
         Some(Arc::clone(largest.inverted()?.space()))
+    }
+
+    fn tail_rows(&self) -> usize {
+        self.tail.iter().map(|part| part.len()).sum()
+    }
+
+    /// What a job that was given up had taken along.
+    fn give_back(&mut self) {
+        self.tail.splice(0..0, self.along.drain(..));
     }
 
     fn freeze(&mut self) {

@@ -62,7 +62,8 @@ impl Refine<'_> {
         let kept = (0..nodes).into_par_iter().map(|node| {
             let go_on = !cancel.load(Ordering::Relaxed);
             go_on.then(|| match left.links(node) {
-                Some(links) => self.of_many(self.near(node, links), graph.stride),
+                // Of these and of those that lead back there will be a choice.
+                Some(links) => self.near(node, links),
                 None => self.chosen(self.around(graph, node), graph.stride),
             })
         });
