@@ -88,16 +88,15 @@ impl Annex {
             let coded = part
                 .codes()
                 .and_then(|codes| codes.query(&vector[..options.dim]));
-            let found = match coded {
-                Some(coded) => walk::nearest(graph, &coded, EF, f32::INFINITY),
-                None => {
-                    let exact = Exact {
-                        options,
-                        rows: &part.rows,
-                        query: vector,
-                    };
-                    walk::nearest(graph, &exact, EF, f32::INFINITY)
-                }
+            let found = if let Some(coded) = coded {
+                walk::nearest(graph, &coded, EF, f32::INFINITY)
+            } else {
+                let exact = Exact {
+                    options,
+                    rows: &part.rows,
+                    query: vector,
+                };
+                walk::nearest(graph, &exact, EF, f32::INFINITY)
             };
             found
                 .into_iter()
@@ -159,8 +158,9 @@ impl Annex {
             .iter()
             .map(|nth| self.seqs[*nth as usize].load(Ordering::Relaxed));
         let mut seqs: Vec<u64> = seqs.collect();
-        // But for those that were given other doors they are.
+        // But for those that were given other doors they are, and each is there once.
         seqs.sort_unstable();
+        seqs.dedup();
         Some(seqs)
     }
 

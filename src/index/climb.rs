@@ -2,8 +2,9 @@
 
 use super::plan::{Step, Way};
 
-/// By one of so many questions, and once, all ways are tried first.
+/// By one of so many questions, but by no more than so many, and once, all ways are tried first.
 const FEW_OF: usize = 8;
+const FEW: usize = 50;
 /// A way that finds all by few questions finds all by all in so many times the time at most.
 const BY_ALL: u32 = 4;
 /// A way is clearly better that finds as much in a time so many times shorter; and without another
@@ -21,6 +22,9 @@ pub(super) trait Ask {
     /// By one in so many questions.
     fn ask(&self, way: Way, one_in: usize) -> Step;
 
+    /// How many there are.
+    fn questions(&self) -> usize;
+
     /// What it takes to compare a row by its code.
     fn row_nanos(&self) -> f32;
 }
@@ -28,12 +32,13 @@ pub(super) trait Ask {
 /// Tries the ways of each ladder until one takes longer than `most` nanoseconds, or far longer
 /// than another that finds all: by few questions first, and then those worth it by all.
 pub(super) fn climb(asked: &impl Ask, ladders: Vec<Vec<Way>>, most: u32) -> Vec<Step> {
+    let few_of = asked.questions().div_ceil(FEW).max(FEW_OF);
     let mut ladders: Vec<_> = ladders.into_iter().map(Vec::into_iter).collect();
     let (mut tried, mut enough): (Vec<Step>, u32) = (Vec::new(), most);
     for ladder in &mut ladders {
         let (mut most_found, mut in_vain) = (-1.0, 0);
         while let Some(way) = ladder.next() {
-            let step = asked.ask(way, FEW_OF);
+            let step = asked.ask(way, few_of);
             tried.push(step);
             let is_walk = matches!(way, Way::Walk { .. });
             let gains = step.recall > most_found || most_found <= 0.0 || is_walk;
@@ -54,7 +59,7 @@ pub(super) fn climb(asked: &impl Ask, ladders: Vec<Vec<Way>>, most: u32) -> Vec<
         .filter(|at| !tried[*at].is_beaten(AT_ONCE, &tried))
         .collect();
     for at in again {
-        tried[at].nanos = tried[at].nanos.min(asked.ask(tried[at].way, FEW_OF).nanos);
+        tried[at].nanos = tried[at].nanos.min(asked.ask(tried[at].way, few_of).nanos);
     }
     tried.sort_by_key(|step| step.nanos);
     let by_all = |few: &Step| {
@@ -74,7 +79,7 @@ pub(super) fn climb(asked: &impl Ask, ladders: Vec<Vec<Way>>, most: u32) -> Vec<
     // Some questions are harder than those few were.
     for ladder in ladders {
         for way in ladder {
-            let step = asked.ask(way, FEW_OF);
+            let step = asked.ask(way, few_of);
             if step.nanos > most {
                 break;
             }
@@ -113,6 +118,10 @@ mod tests {
                 recall: known.1,
                 nanos: known.2,
             }
+        }
+
+        fn questions(&self) -> usize {
+            400
         }
 
         fn row_nanos(&self) -> f32 {

@@ -42,6 +42,17 @@ impl Near {
     }
 }
 
+/// What the search of other parts needs of a walk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Others {
+    /// There are none.
+    None,
+    /// How near the rows are that it met.
+    Keys,
+    /// And which they are.
+    Rows,
+}
+
 /// The rows to look for in a part.
 #[derive(Clone, Copy)]
 pub(super) struct Wanted<'a> {
@@ -60,10 +71,7 @@ pub(super) struct Wanted<'a> {
     pub(super) share: f64,
     /// Whether all do.
     pub(super) all_count: bool,
-    /// Whether there are no other parts.
-    pub(super) alone: bool,
-    /// Whether rows of other parts are found by those that a walk finds.
-    pub(super) doors: bool,
+    pub(super) others: Others,
     /// A walk by so many candidates need not go on beyond this key: other parts have as many within.
     pub(super) beyond: f32,
     /// No row beyond this key is wanted.
@@ -96,7 +104,7 @@ impl Wanted<'_> {
                     None => (self.walked(graph, &exact, ef), false),
                 };
                 let walked = found.iter().map(|(_, row)| *row);
-                let walked = self.doors.then(|| walked.collect());
+                let walked = (self.others == Others::Rows).then(|| walked.collect());
                 let mut all = found.len() < ef && self.beyond == f32::INFINITY && !self.filtered;
                 let mut short = false;
                 if !self.all_count {
@@ -105,7 +113,7 @@ impl Wanted<'_> {
                     // Half as many as there should be.
                     short = 2 * found.len() * part.len() < seen * part.live();
                 }
-                let met = if self.alone {
+                let met = if self.others == Others::None {
                     Vec::new()
                 } else {
                     found.iter().map(|(key, _)| *key).collect()

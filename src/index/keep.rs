@@ -6,7 +6,7 @@ use super::{Options, Parts};
 use std::sync::Arc;
 
 /// Where more rows come at once, they are to be sealed soon: a commit does not wait for their doors.
-const BULK: usize = 1_024;
+const BULK: usize = 512;
 /// A tail is short that holds fewer than one in so many of what the largest segment does, or a tail that
 /// is to be sealed.
 const FEW_OF: usize = 4;
@@ -117,5 +117,136 @@ impl<T: Clone + Sync> Parts<T> {
             Some((seq, part.rows.padded(row)))
         });
         self.add_kept(options, annex, &lost.collect::<Vec<_>>())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Index, Query, Row};
+    use super::*;
+    use crate::domain::{Embedding, Facets, Metric, Recall};
+    use std::ops::RangeInclusive;
+    use std::sync::atomic::AtomicBool;
+
+    const DIM: usize = 12;
+
+    fn vector(seq: u64) -> Embedding {
+        let noise = |i: u64| {
+            let x = (seq * 64 + i).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+            let x = (x ^ x >> 29).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+            f32::from(u16::try_from(x >> 48).unwrap())
+        };
+        let numbers = (0..DIM as u64).map(noise).collect();
+        Embedding::new(numbers, DIM, Metric::Euclidean).unwrap()
+    }
+
+    /// Rows that come so many at once.
+    fn add(index: &Index<u64>, seqs: RangeInclusive<u64>, at_once: u64) {
+        for first in seqs.clone().step_by(usize::try_from(at_once).unwrap()) {
+            let last = (first + at_once - 1).min(*seqs.end());
+            let row = |seq| Row {
+                seq,
+                vector: vector(seq),
+                tag: seq,
+                facets: Facets::default(),
+            };
+            index.apply(last, (first..=last).map(row).collect(), &[]);
+        }
+    }
+
+    fn install(index: &Index<u64>, job: super::super::Job<u64>, id: u64) {
+        let built = job.build(id, &AtomicBool::new(false), &|_| {}).unwrap();
+        index.install(built);
+    }
+
+    /// Which segment others are found by, and how many rows outside it are.
+    fn kept(index: &Index<u64>) -> Option<(u64, usize)> {
+        let view = index.view.load();
+        let annex = view.annex.as_ref()?;
+        let kept = view.parts.iter().filter(|part| part.is_kept_in(annex));
+        Some((annex.segment(), kept.map(|part| part.live()).sum()))
+    }
+
+    /// Each of the rows is the nearest to itself, and what is near is found.
+    fn check(index: &Index<u64>, seqs: RangeInclusive<u64>) {
+        let snapshot = index.snapshot();
+        let (mut right, mut all) = (0, 0);
+        for seq in seqs.step_by(7) {
+            let asked = vector(seq);
+            let query = Query {
+                vector: &asked,
+                k: 10,
+                recall: Recall::default(),
+                ef: None,
+                exact: false,
+                max_distance: None,
+                filter: None,
+            };
+            let hits = snapshot.search(&query, None);
+            let query = Query {
+                exact: true,
+                ..query
+            };
+            let exact = snapshot.search(&query, None);
+            assert_eq!((hits[0].seq, hits.len()), (exact[0].seq, 10));
+            all += exact.len();
+            right += exact.iter().filter(|hit| hits.contains(hit)).count();
+        }
+        assert!(right * 100 >= all * 97, "{right} of {all}");
+    }
+
+    #[test]
+    fn rows_are_found_by_way_of_the_largest_segment_whatever_becomes_of_it() {
+        let index = Index::new(Options::new(DIM, Metric::Euclidean));
+        add(&index, 1..=6_000, 6_000);
+        assert_eq!(kept(&index), None);
+        install(&index, index.seal_job().unwrap(), 1);
+        assert_eq!(kept(&index), Some((1, 0)));
+        add(&index, 6_001..=6_700, 30);
+        assert_eq!(kept(&index), Some((1, 700)));
+        check(&index, 6_001..=6_700);
+        // Some die, and what is left becomes a segment.
+        index.apply(6_701, Vec::new(), &(6_001..=6_100).collect::<Vec<_>>());
+        assert_eq!(kept(&index), Some((1, 600)));
+        install(&index, index.seal_job().unwrap(), 2);
+        add(&index, 6_702..=6_901, 25);
+        assert_eq!(kept(&index), Some((1, 800)));
+        check(&index, 6_101..=6_901);
+        // The largest is rewritten with the other; what came meanwhile goes with it.
+        index.apply(6_902, Vec::new(), &(1..=2_000).collect::<Vec<_>>());
+        let job = index.next_rewrite(false).unwrap();
+        add(&index, 6_903..=7_002, 50);
+        install(&index, job, 3);
+        assert_eq!(kept(&index), Some((3, 300)));
+        check(&index, 6_101..=7_002);
+        // A few beside many that came at once are no gain, and too many find no room.
+        add(&index, 7_003..=8_602, 1_600);
+        assert_eq!(kept(&index), Some((3, 0)));
+        check(&index, 6_101..=8_602);
+        add(&index, 8_603..=9_600, 40);
+        assert_eq!(kept(&index), None);
+        check(&index, 6_101..=9_600);
+    }
+
+    #[test]
+    fn what_is_kept_goes_along_when_the_largest_is_mended() {
+        let mut options = Options::new(DIM, Metric::Euclidean);
+        options.seal_at = 1_000;
+        let index = Index::new(options);
+        add(&index, 1..=6_000, 6_000);
+        install(&index, index.next_seal(false).unwrap(), 1);
+        add(&index, 6_001..=7_100, 50);
+        assert!(index.next_seal(false).is_none(), "it can wait");
+        index.apply(7_101, Vec::new(), &(1..=2_000).collect::<Vec<_>>());
+        // What a job that is given up had taken is taken by the next.
+        assert!(index.next_rewrite(false).is_some());
+        let job = index.next_rewrite(false).unwrap();
+        add(&index, 7_102..=7_151, 50);
+        check(&index, 6_001..=7_151);
+        install(&index, job, 2);
+        assert_eq!(kept(&index), Some((2, 50)));
+        let stats = index.snapshot().stats();
+        assert_eq!((stats.segments, stats.tail_rows, stats.dead), (1, 50, 0));
+        check(&index, 6_001..=7_151);
     }
 }

@@ -62,8 +62,7 @@ impl Refine<'_> {
         let kept = (0..nodes).into_par_iter().map(|node| {
             let go_on = !cancel.load(Ordering::Relaxed);
             go_on.then(|| match left.links(node) {
-                // Of these and of those that lead back there will be a choice.
-                Some(links) => self.near(node, links),
+                Some(links) => self.of_many(self.near(node, links), graph.stride),
                 None => self.chosen(self.around(graph, node), graph.stride),
             })
         });

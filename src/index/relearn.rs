@@ -139,6 +139,10 @@ impl<T: Sync> Ask for Both<'_, T> {
         }
     }
 
+    fn questions(&self) -> usize {
+        self.strangers.questions()
+    }
+
     fn row_nanos(&self) -> f32 {
         self.strangers.row_nanos()
     }

@@ -6,7 +6,7 @@ use super::behind;
 use super::best::Best;
 use super::columns::Asked;
 use super::filtered::{self, Course, Own, course};
-use super::found::{COMPARED_AGAIN, LEAST_K, Near, Wanted};
+use super::found::{COMPARED_AGAIN, LEAST_K, Near, Others, Wanted};
 use super::inverted::Inverted;
 use super::part::Part;
 use super::plan::Way;
@@ -157,8 +157,7 @@ impl<'s, T> Search<'s, '_, T> {
             filtered: self.filtered(),
             share: self.asked.share(),
             all_count,
-            alone: self.view.parts.len() == 1,
-            doors: self.leads_on(),
+            others: self.others(),
             beyond: f32::INFINITY,
             // Where a filter lets few through, how many are found tells whether enough was seen.
             limit: if self.filtered() {
@@ -228,14 +227,17 @@ impl<'s, T> Search<'s, '_, T> {
         self.scan(best);
     }
 
-    /// Whether rows of other parts are found by way of what is found here.
-    fn leads_on(&self) -> bool {
-        let annex = self
-            .view
-            .annex
-            .as_ref()
-            .filter(|_| behind::is_for(self.query));
-        annex.is_some_and(|annex| Some(annex.segment()) == self.part.number())
+    /// What the search of other parts needs of this one's.
+    fn others(&self) -> Others {
+        let annex = self.view.annex.as_ref();
+        let annex = annex.filter(|annex| Some(annex.segment()) == self.part.number());
+        match self.view.parts.len() {
+            1 => Others::None,
+            _ if annex.is_some() && self.keep.is_none() && behind::is_for(self.query) => {
+                Others::Rows
+            }
+            _ => Others::Keys,
+        }
     }
 
     /// Whether its rows are found by way of those of another part.

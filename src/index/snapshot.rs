@@ -166,7 +166,9 @@ impl<T: Clone> Snapshot<T> {
         let walked = best.walked.take().zip(self.0.annex.as_ref());
         if !walked.is_some_and(|(walked, annex)| behind::run(annex, &walked, &behind, &mut best)) {
             let (fresh, sealed): (Vec<_>, Vec<_>) = behind.into_iter().partition(Search::is_fresh);
-            sealed.iter().for_each(|search| search.run(&mut best));
+            for search in &sealed {
+                search.run(&mut best);
+            }
             others.extend(fresh);
         }
         fresh::run(&others, &mut best);

@@ -104,7 +104,9 @@ impl<'a, 's, 'q, T> Together<'a, 's, 'q, T> {
             match search.part.codes().and_then(|codes| codes.query(query)) {
                 Some(coded) => {
                     let rows: Vec<u32> = places().map(|place| part.row(place)).collect();
-                    rows.iter().for_each(|row| coded.prefetch(*row));
+                    for row in &rows {
+                        coded.prefetch(*row);
+                    }
                     coded.keys(&rows, &mut keys);
                 }
                 None => self.keys(&places().collect::<Vec<_>>(), &mut keys),

@@ -3,7 +3,7 @@
 use super::Options;
 use super::answers::Among;
 use super::climb::Ask;
-use super::found::{COMPARED_AGAIN, Wanted};
+use super::found::{COMPARED_AGAIN, Others, Wanted};
 use super::inverted::Inverted;
 use super::part::Part;
 use super::plan::{Step, Way};
@@ -228,8 +228,7 @@ impl<'a, T: Sync> Trial<'a, T> {
             filtered: self.share < 1.0,
             share: f64::from(self.share),
             all_count: false,
-            alone: true,
-            doors: false,
+            others: Others::None,
             beyond: f32::INFINITY,
             limit: f32::INFINITY,
         }
@@ -239,6 +238,10 @@ impl<'a, T: Sync> Trial<'a, T> {
 impl<T: Sync> Ask for Trial<'_, T> {
     fn ask(&self, way: Way, one_in: usize) -> Step {
         Self::step(way, &self.found(way, one_in))
+    }
+
+    fn questions(&self) -> usize {
+        self.questions.len()
     }
 
     #[expect(clippy::cast_precision_loss, reason = "a time")]
