@@ -112,26 +112,40 @@ pub(crate) fn filters(set: &Set) {
     }
 }
 
-/// The same rows as one segment and as several.
+/// Small segments beside a large one, and which part of the rows each holds.
+const SMALL: (usize, usize) = (9, 60);
+
+/// The same rows as one segment, as several alike, and as a large one with small ones that came since.
 pub(crate) fn segments(set: &Set) {
     println!("{}: {} rows x {}", set.name, set.base.len(), set.dim);
     let mut one = 0.0_f64;
-    for segments in [1, 2, 4, 10, 20] {
+    let mut tell = |what: &str, each: &[&[Embedding]]| {
         let index = Index::new(set.options());
-        let each = set.base.chunks(set.base.len().div_ceil(segments));
         let mut at = 1;
         for (id, rows) in (1..).zip(each) {
-            apply(&index, at, rows);
-            at += rows.len() as u64;
+            let at_once = if id == 1 { rows.len() } else { FRESH };
+            for rows in rows.chunks(at_once) {
+                apply(&index, at, rows);
+                at += rows.len() as u64;
+            }
             seal(&index, id);
         }
         let (rate, recall) = measure(set, &index.snapshot(), None);
-        one = one.max(rate * f64::from(u8::from(segments == 1)));
+        one = one.max(rate * f64::from(u8::from(each.len() == 1)));
         println!(
-            "  {segments:>2} segments {rate:>10.0} queries/s {:>6.2} recall@10 {recall:.4}",
+            "  {what:>12} {rate:>10.0} queries/s {:>6.2} recall@10 {recall:.4}",
             rate / one
         );
+    };
+    for segments in [1, 2, 4, 10, 20] {
+        let each = set.base.chunks(set.base.len().div_ceil(segments));
+        tell(&format!("{segments} alike"), &each.collect::<Vec<_>>());
     }
+    let each = set.base.len() / SMALL.1;
+    let (large, small) = set.base.split_at(set.base.len() - SMALL.0 * each);
+    let mut all = vec![large];
+    all.extend(small.chunks(each));
+    tell("one and nine", &all);
 }
 
 /// Rows in the tail beside a segment of the others.

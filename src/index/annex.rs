@@ -6,10 +6,10 @@
 //! of which part it is in by now.
 
 use super::Options;
+use super::found::{COMPARED_AGAIN, Others, Wanted};
 use super::graph::NONE;
 use super::part::Part;
 use super::plan::Way;
-use super::walk::{self, Exact};
 use crate::domain::{Metric, Recall};
 use rayon::prelude::*;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -18,8 +18,10 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 const DOORS: usize = 16;
 /// One that lost so many that fewer are left is given others.
 const LEAST: usize = 8;
-/// Candidates of the walk that finds them.
-const EF: usize = 48;
+/// The recall to find them with, and the candidates of a walk where no way is known to reach it: a row
+/// with doors in a wrong place would not be found where others are.
+const RECALL: f32 = 0.99;
+const EF: usize = 160;
 /// There is room for one row in so many of the segment's, and no more than so many.
 const ROOM: (usize, usize) = (4, 1 << 17);
 
@@ -46,7 +48,7 @@ impl Annex {
     /// An empty one of a segment; `None` where that is not walked, or nearness to a row is not nearness
     /// to what is near it, as by inner products.
     pub(super) fn of<T>(options: &Options, part: &Part<T>) -> Option<Self> {
-        let walked = matches!(part.sealed_plan().way(Recall::default()), Way::Walk { .. });
+        let walked = matches!(part.way(Recall::default()), Way::Walk { .. });
         let is_of_use = walked && part.graph().is_some() && options.metric != Metric::Dot;
         let segment = part.sealed.as_ref().filter(|_| is_of_use)?.0;
         let room = (part.len() / ROOM.0).min(ROOM.1);
@@ -83,26 +85,28 @@ impl Annex {
         part: &Part<T>,
         rows: &[(u64, &[f32])],
     ) -> Option<()> {
-        let graph = part.graph()?;
+        let way = match Recall::new("recall", RECALL).map(|recall| part.way(recall)) {
+            Ok(way @ (Way::Walk { .. } | Way::Lists { .. })) => way.thorough(DOORS),
+            _ => Way::Walk { ef: EF },
+        };
         let doors = |(_, vector): &(u64, &[f32])| {
-            let coded = part
-                .codes()
-                .and_then(|codes| codes.query(&vector[..options.dim]));
-            let found = if let Some(coded) = coded {
-                walk::nearest(graph, &coded, EF, f32::INFINITY)
-            } else {
-                let exact = Exact {
-                    options,
-                    rows: &part.rows,
-                    query: vector,
-                };
-                walk::nearest(graph, &exact, EF, f32::INFINITY)
+            let wanted = Wanted {
+                options,
+                query: vector,
+                k: DOORS,
+                own: None,
+                again: COMPARED_AGAIN,
+                counts: &|_| true,
+                filtered: false,
+                share: 1.0,
+                all_count: true,
+                others: Others::None,
+                beyond: f32::INFINITY,
+                limit: f32::INFINITY,
             };
-            found
-                .into_iter()
-                .take(DOORS)
-                .map(|(_, door)| door)
-                .collect()
+            let near = wanted.nearest(part, way);
+            let rows = near.into_iter().flat_map(|near| near.rows);
+            rows.take(DOORS).map(|(_, door)| door).collect()
         };
         let doors: Vec<Vec<u32>> = rows.par_iter().with_min_len(8).map(doors).collect();
         for ((seq, _), doors) in rows.iter().zip(doors) {
@@ -116,6 +120,9 @@ impl Annex {
         let nth = self.kept.load(Ordering::Relaxed);
         self.seqs.get(nth as usize)?.store(seq, Ordering::Relaxed);
         self.kept.store(nth + 1, Ordering::Relaxed);
+        if doors.is_empty() {
+            return None;
+        }
         for (door, entry) in doors.iter().zip(nth * number(DOORS)..) {
             let last = &self.last[*door as usize];
             self.before[entry as usize].store(last.load(Ordering::Relaxed), Ordering::Relaxed);

@@ -8,8 +8,11 @@ use super::together::Together;
 
 /// Where more are kept with what was found, or so many times as many, parts are searched themselves.
 const MOST: (usize, usize) = (2_048, 4);
-/// Of the rows found, so many are asked, and twice as many as are wanted.
+/// Of the rows found, so many are asked, and twice as many as are wanted; all where it was said how many
+/// a walk should find.
 const WALKED: usize = 44;
+/// Distances that finding rows of a part so is worth.
+pub(super) const COST: usize = 100;
 /// The greatest recall that doors are good enough for.
 const RECALL: f32 = 0.99;
 
@@ -27,7 +30,12 @@ pub(super) fn run<'s, T>(
     best: &mut Best<'s, T>,
 ) -> bool {
     let k = best.wanted();
-    let walked = &walked[..walked.len().min(WALKED.saturating_add(2 * k))];
+    let most = match searches.first() {
+        None => return true,
+        Some(search) if search.query.ef.is_some() => usize::MAX,
+        Some(_) => k.saturating_mul(2).saturating_add(WALKED),
+    };
+    let walked = &walked[..walked.len().min(most)];
     let most = MOST.0.max(MOST.1 * walked.len());
     let Some(seqs) = annex.behind(walked, most) else {
         return false;

@@ -17,8 +17,8 @@ const FAN_IN: usize = 4;
 /// in quiet times in the third.
 const ROTTEN: (usize, usize, usize) = (5, 8, 20);
 /// A segment takes those along that are smaller, if together they hold more than one row in so many of
-/// its own; in quiet times, one in the second.
-const SMALL: (usize, usize) = (6, 8);
+/// its own.
+const SMALL: usize = 8;
 
 /// Held while a job is under way; there is one of a kind at a time.
 #[derive(Debug)]
@@ -37,17 +37,20 @@ impl Drop for Busy {
     }
 }
 
+/// Fresh rows that are found by way of a segment: its number, and how many there are.
+pub(super) type Tail = Option<(u64, usize)>;
+
 /// Segments worth rewriting: one with too many dead rows and all that are smaller; one that can be mended
 /// and all that are smaller, if together they are not far smaller; or several of about one size. In quiet
-/// times also one that cannot, and one that was mended so often that it is worn. So many rows of the `tail`
-/// go along with the largest.
+/// times also one that cannot, and one that was mended so often that it is worn. A `tail` goes along with
+/// its segment: also answers whether it does.
 pub(super) fn to_rewrite<T>(
     sealed: &[Arc<Part<T>>],
-    tail: usize,
+    tail: Tail,
     seal_at: usize,
     quiet: bool,
     most: usize,
-) -> Option<Vec<Arc<Part<T>>>> {
+) -> Option<(Vec<Arc<Part<T>>>, bool)> {
     let mut sealed = sealed.to_vec();
     sealed.sort_by_key(|part| Reverse(part.live()));
     let rows = |parts: &[Arc<Part<T>>]| parts.iter().map(|p| p.live()).sum::<usize>();
@@ -56,19 +59,22 @@ pub(super) fn to_rewrite<T>(
         while along.len() > 1 && rows(along) > most {
             along = &along[..along.len() - 1];
         }
-        let tail = if first == 0 { tail } else { 0 };
-        let (part, others) = (&along[0], rows(&along[1..]) + tail);
-        let can_be_mended =
-            part.inverted().is_some() && part.live() * MOST.1 >= (part.live() + others) * MOST.0;
-        let (rotten, small) = match (quiet, can_be_mended) {
-            (true, _) => (ROTTEN.2, SMALL.1),
-            (false, true) => (ROTTEN.1, SMALL.0),
-            (false, false) => (ROTTEN.0, 0),
+        let part = &along[0];
+        let its = tail.filter(|(number, _)| Some(*number) == part.number());
+        let its = its.map(|(_, tail)| tail);
+        let its = its.filter(|tail| rows(along) + tail <= most);
+        let others = rows(&along[1..]) + its.unwrap_or(0);
+        let mendable = part.live() * MOST.1 >= (part.live() + others) * MOST.0;
+        let mendable = mendable && part.inverted().is_some();
+        let rotten = match (quiet, mendable) {
+            (true, _) => ROTTEN.2,
+            (false, true) => ROTTEN.1,
+            (false, false) => ROTTEN.0,
         };
-        let is_rotten = part.dead() * rotten > part.len();
-        let is_worn = quiet && is_worn(part.changed, part.len(), true);
-        if is_rotten || is_worn || others * small > part.live() {
-            return Some(along.to_vec());
+        let has_company = (quiet || mendable) && others * SMALL > part.live();
+        let worn = quiet && is_worn(part.changed, part.len(), true);
+        if part.dead() * rotten > part.len() || has_company || worn {
+            return Some((along.to_vec(), its.is_some()));
         }
     }
     let tier = |part: &Arc<Part<T>>| (part.live() / seal_at.max(1)).max(1).ilog(FAN_IN);
@@ -76,7 +82,7 @@ pub(super) fn to_rewrite<T>(
         .chunk_by(|a, b| tier(a) == tier(b))
         .find_map(|alike| {
             let alike = &alike[..alike.len().min(FAN_IN)];
-            (alike.len() == FAN_IN && rows(alike) <= most).then(|| alike.to_vec())
+            (alike.len() == FAN_IN && rows(alike) <= most).then(|| (alike.to_vec(), false))
         })
 }
 
@@ -88,6 +94,8 @@ pub struct Job<T> {
     forgotten: Vec<u64>,
     busy: Busy,
     thorough: bool,
+    /// Whether the tail, and what it had forgotten, goes along.
+    takes_along: bool,
 }
 
 impl<T: Clone + Send + Sync> Job<T> {
@@ -103,12 +111,21 @@ impl<T: Clone + Send + Sync> Job<T> {
             forgotten,
             busy,
             thorough: false,
+            takes_along: false,
         }
     }
 
     /// In quiet times there is time to work through what was mended often.
     pub(super) fn thorough(self, thorough: bool) -> Self {
         Self { thorough, ..self }
+    }
+
+    /// The tail goes along.
+    pub(super) fn taking_along(self, takes_along: bool) -> Self {
+        Self {
+            takes_along,
+            ..self
+        }
     }
 
     /// Rows to be gone through.
@@ -131,6 +148,7 @@ impl<T: Clone + Send + Sync> Job<T> {
             forgotten,
             busy,
             thorough,
+            takes_along,
         } = self;
         let columns = sources.iter().map(|part| part.columns()).collect();
         let (mut part, dead) = Part::merged(options.dim, &sources);
@@ -148,6 +166,7 @@ impl<T: Clone + Send + Sync> Job<T> {
             columns,
             dropped,
             forgot,
+            takes_along,
             busy,
         })
     }
@@ -164,6 +183,7 @@ pub struct Built<T> {
     dropped: Vec<u64>,
     /// How many of them the index had forgotten before.
     forgot: usize,
+    takes_along: bool,
     busy: Busy,
 }
 
@@ -240,7 +260,11 @@ impl<T: Clone + Sync> Built<T> {
         parts.sealed.retain(|p| !mine(p));
         parts.frozen.retain(|p| !mine(p));
         parts.along.retain(|p| !mine(p));
-        parts.forgotten.drain(..self.forgot);
+        if self.takes_along {
+            parts.leaving.clear();
+        } else {
+            parts.forgotten.drain(..self.forgot);
+        }
         if installed.added.is_some() {
             if let Some(annex) = &parts.annex
                 && self.sources.iter().all(|source| source.is_kept_in(annex))
@@ -270,7 +294,7 @@ mod tests {
     }
 
     fn rewritten(sizes: &[(usize, usize)], quiet: bool) -> Option<Vec<usize>> {
-        let sources = to_rewrite(&parts(sizes), 0, 10, quiet, 1_000)?;
+        let sources = to_rewrite(&parts(sizes), None, 10, quiet, 1_000)?.0;
         Some(sources.iter().map(|part| part.len()).collect())
     }
 

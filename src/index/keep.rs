@@ -1,15 +1,18 @@
 //! The writer's side of an annex: what comes is kept there, and what is kept goes with the largest segment.
 
 use super::annex::Annex;
+use super::job::Tail;
 use super::part::Part;
 use super::{Options, Parts};
 use std::sync::Arc;
 
 /// Where more rows come at once, they are to be sealed soon: a commit does not wait for their doors.
 const BULK: usize = 512;
-/// A tail is short that holds fewer than one in so many of what the largest segment does, or a tail that
-/// is to be sealed.
-const FEW_OF: usize = 4;
+/// A tail that is found by way of the largest segment waits to go along with it, but not where it holds
+/// one row in so many of that, or so many times those of others that are sealed.
+const WAITS: (usize, usize) = (6, 3);
+/// It goes along from one in so many of those rows on.
+const WORTH_IT: usize = 4;
 
 impl<T: Clone + Sync> Parts<T> {
     /// Keeps the rows of a part of the tail, but for those kept already in its sources.
@@ -17,90 +20,96 @@ impl<T: Clone + Sync> Parts<T> {
         let Some(annex) = self.annex.clone() else {
             return;
         };
-        let missing = sources.iter().filter(|source| !source.is_kept_in(&annex));
-        let missing = missing.flat_map(|source| &source.seqs);
-        let rows = missing.filter_map(|seq| {
-            let row = part.place(*seq)?;
-            Some((*seq, part.rows.padded(row)))
-        });
-        let rows: Vec<(u64, &[f32])> = rows.collect();
-        if rows.len() > BULK {
+        let few = missing(&annex, part, sources);
+        let Some(annex) = few.and_then(|rows| self.with_room(options, annex, rows.len())) else {
             return;
+        };
+        // In another annex there may be fewer of the sources.
+        if let Some(rows) = missing(&annex, part, sources)
+            && self.add_kept(options, &annex, &rows).is_some()
+        {
+            part.set_kept_in(&annex);
         }
-        match self.add_kept(options, &annex, &rows) {
-            Some(()) => part.set_kept_in(&annex),
-            // Beside many that are not kept there, a few are no gain.
-            None => self.annex = None,
+    }
+
+    /// The annex, or one without the dead in its place; none where there is no room either.
+    fn with_room(
+        &mut self,
+        options: &Options,
+        annex: Arc<Annex>,
+        rows: usize,
+    ) -> Option<Arc<Annex>> {
+        if annex.has_room(rows) {
+            return Some(annex);
         }
+        let segment = self.segment_of(&annex).cloned()?;
+        let living = Arc::new(Annex::of(options, &segment)?);
+        let taken = self.take_over(options, &living, &annex, (&segment, &segment));
+        // Beside many that are not kept, a few are no gain.
+        self.annex = taken.filter(|()| living.has_room(rows)).map(|()| living);
+        self.annex.clone()
     }
 
     /// `None` where they cannot all be kept.
     fn add_kept(&self, options: &Options, annex: &Annex, rows: &[(u64, &[f32])]) -> Option<()> {
-        let is_its = |part: &&Arc<Part<T>>| part.number() == Some(annex.segment());
-        let segment = self.sealed.iter().find(is_its)?;
         annex.has_room(rows.len()).then_some(())?;
-        annex.add(options, segment, rows)
+        annex.add(options, self.segment_of(annex)?, rows)
     }
 
-    /// The rows of a tail that is long enough to be sealed. One that is found by way of the largest
-    /// segment rather goes along when that is mended.
-    pub(super) fn long(&self, options: &Options) -> usize {
-        let by_largest = self.goes_along(options).and(self.largest());
-        let few = by_largest.map_or(0, |part| part.len() / FEW_OF);
-        options.seal_at.max(few)
+    fn segment_of(&self, annex: &Annex) -> Option<&Arc<Part<T>>> {
+        let is_its = |part: &&Arc<Part<T>>| part.number() == Some(annex.segment());
+        self.sealed.iter().find(is_its)
+    }
+
+    /// From how many rows on a tail is sealed.
+    pub(super) fn long_from(&self, options: &Options) -> usize {
+        let waits = self.goes_along(options).and(self.largest());
+        let most = waits.map_or(0, |part| part.len() / WAITS.0);
+        most.clamp(options.seal_at, WAITS.1.saturating_mul(options.seal_at))
     }
 
     /// How many rows of the tail may go along when the largest segment is mended: all if they are found
     /// by way of it, and worth it.
-    pub(super) fn goes_along(&self, options: &Options) -> Option<usize> {
+    pub(super) fn goes_along(&self, options: &Options) -> Tail {
         let (annex, rows) = (self.annex.as_ref()?, self.tail_rows());
+        let lists = self.segment_of(annex)?.inverted();
         let are_kept = self.tail.iter().all(|part| part.is_kept_in(annex));
-        (are_kept && rows >= options.seal_at / FEW_OF).then_some(rows)
+        let worth_it = lists.is_some() && are_kept && rows * WORTH_IT >= options.seal_at;
+        worth_it.then(|| (annex.segment(), rows))
     }
 
+    /// The first of equals, as in a view.
     fn largest(&self) -> Option<&Arc<Part<T>>> {
-        self.sealed.iter().max_by_key(|part| part.len())
-    }
-
-    /// Whether the first of some parts is the one by way of which others are found.
-    pub(super) fn is_largest(&self, sources: &[Arc<Part<T>>]) -> bool {
-        let annex = self.annex.as_ref().map(|annex| annex.segment());
-        annex.is_some() && annex == sources.first().and_then(|part| part.number())
+        self.sealed.iter().rev().max_by_key(|part| part.len())
     }
 
     /// Lets rows be found by way of the largest segment; what was kept by one of its `sources` is
     /// kept by it.
     pub(super) fn keep_by_largest(&mut self, options: &Options, sources: &[Arc<Part<T>>]) {
         let largest = self.largest().cloned();
-        let now = |annex: &Arc<Annex>| annex.segment();
-        if self.annex.as_ref().map(now) == largest.as_ref().and_then(|part| part.number()) {
+        let known = self.annex.as_ref().map(|annex| annex.segment());
+        if known == largest.as_ref().and_then(|part| part.number()) {
             return;
         }
-        let annex = largest.and_then(|part| {
-            let annex = Annex::of(options, &part)?;
-            Some((part, annex))
-        });
         let earlier = self.annex.take();
-        let Some((largest, annex)) = annex else {
+        let Some(largest) = largest else { return };
+        let Some(annex) = Annex::of(options, &largest).map(Arc::new) else {
             return;
         };
-        let annex = Arc::new(annex);
-        if let Some(earlier) = earlier
-            && let Some(source) = sources
-                .iter()
-                .find(|s| s.number() == Some(earlier.segment()))
-            && self
-                .take_over(options, &annex, &earlier, (&largest, source))
-                .is_some()
-        {
-            for part in self.all().filter(|part| part.is_kept_in(&earlier)) {
-                part.set_kept_in(&annex);
+        let source = sources.iter().find(|source| source.number() == known);
+        self.annex = match earlier.zip(source) {
+            Some((earlier, source)) => {
+                let taken = self.take_over(options, &annex, &earlier, (&largest, source));
+                // Half of them would only be in the way.
+                let empty = || Annex::of(options, &largest).map(Arc::new);
+                taken.map(|()| annex).or_else(empty)
             }
-        }
-        self.annex = Some(annex);
+            None => Some(annex),
+        };
     }
 
-    /// `None` where not all can be kept.
+    /// Keeps what is kept in an `earlier` annex, of a source of the largest segment; `None` where not
+    /// all can be.
     fn take_over(
         &self,
         options: &Options,
@@ -108,36 +117,60 @@ impl<T: Clone + Sync> Parts<T> {
         earlier: &Annex,
         (largest, source): (&Arc<Part<T>>, &Arc<Part<T>>),
     ) -> Option<()> {
-        let others = || self.all().filter(|part| part.is_kept_in(earlier));
-        let place = |seq: u64| others().find_map(|part| Some((part, part.place(seq)?)));
+        let kept = |part: &&Arc<Part<T>>| part.is_kept_in(earlier) && !Arc::ptr_eq(part, largest);
+        let others = || self.all().filter(kept);
+        let living = |part: &Part<T>, seq| part.place(seq).filter(|row| part.death(*row).is_none());
+        let place = |seq: u64| others().find_map(|part| Some((part, living(part, seq)?)));
         let is_wanted = |seq| place(seq).is_some();
         let lost = annex.take_over(earlier, &largest.now(source), is_wanted)?;
+        if lost.len() > BULK {
+            return None;
+        }
         let lost = lost.into_iter().filter_map(|seq| {
             let (part, row) = place(seq)?;
             Some((seq, part.rows.padded(row)))
         });
-        self.add_kept(options, annex, &lost.collect::<Vec<_>>())
+        self.add_kept(options, annex, &lost.collect::<Vec<_>>())?;
+        others().for_each(|part| part.set_kept_in(annex));
+        Some(())
     }
+}
+
+/// The rows of a part that are not kept in its sources; `None` where they are too many.
+fn missing<'a, T>(
+    annex: &Annex,
+    part: &'a Part<T>,
+    sources: &[Arc<Part<T>>],
+) -> Option<Vec<(u64, &'a [f32])>> {
+    let missing = sources.iter().filter(|source| !source.is_kept_in(annex));
+    let rows = missing.flat_map(|source| &source.seqs).filter_map(|seq| {
+        let row = part.place(*seq)?;
+        Some((*seq, part.rows.padded(row)))
+    });
+    let rows: Vec<_> = rows.collect();
+    (rows.len() <= BULK).then_some(rows)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::plan::{Plan, Step, Steps, Way};
     use super::super::{Index, Query, Row};
     use super::*;
     use crate::domain::{Embedding, Facets, Metric, Recall};
     use std::ops::RangeInclusive;
     use std::sync::atomic::AtomicBool;
 
-    const DIM: usize = 12;
-
-    fn vector(seq: u64) -> Embedding {
-        let noise = |i: u64| {
-            let x = (seq * 64 + i).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    fn vector(seq: u64, dim: usize) -> Embedding {
+        let mixed = |n: u64| {
+            let x = n.wrapping_mul(0x9E37_79B9_7F4A_7C15);
             let x = (x ^ x >> 29).wrapping_mul(0xBF58_476D_1CE4_E5B9);
             f32::from(u16::try_from(x >> 48).unwrap())
         };
-        let numbers = (0..DIM as u64).map(noise).collect();
-        Embedding::new(numbers, DIM, Metric::Euclidean).unwrap()
+        // One of twenty clusters where there are lists.
+        let apart = if dim < 32 { 0.0 } else { 3.0 };
+        let of = |i| mixed(seq * 64 + i + 9_999) + apart * mixed(seq % 20 * 64 + i);
+        let numbers = (0..dim as u64).map(of).collect();
+        Embedding::new(numbers, dim, Metric::Euclidean).unwrap()
     }
 
     /// Rows that come so many at once.
@@ -146,7 +179,7 @@ mod tests {
             let last = (first + at_once - 1).min(*seqs.end());
             let row = |seq| Row {
                 seq,
-                vector: vector(seq),
+                vector: vector(seq, index.options.dim),
                 tag: seq,
                 facets: Facets::default(),
             };
@@ -157,6 +190,23 @@ mod tests {
     fn install(index: &Index<u64>, job: super::super::Job<u64>, id: u64) {
         let built = job.build(id, &AtomicBool::new(false), &|_| {}).unwrap();
         index.install(built);
+    }
+
+    /// Lets the segments be walked, whatever was found to be fastest.
+    fn walk(index: &Index<u64>) {
+        let way = Way::Walk { ef: 64 };
+        let (recall, nanos) = (0.999, 1);
+        let step = Step { way, recall, nanos };
+        let mut parts = index.parts();
+        for part in &parts.sealed {
+            let steps = Steps(vec![step]);
+            part.change_plan(Plan {
+                steps,
+                ..Plan::default()
+            });
+        }
+        parts.keep_by_largest(&index.options, &[]);
+        index.view.store(Arc::new(parts.view(&index.options)));
     }
 
     /// Which segment others are found by, and how many rows outside it are.
@@ -172,7 +222,7 @@ mod tests {
         let snapshot = index.snapshot();
         let (mut right, mut all) = (0, 0);
         for seq in seqs.step_by(7) {
-            let asked = vector(seq);
+            let asked = vector(seq, index.options.dim);
             let query = Query {
                 vector: &asked,
                 k: 10,
@@ -192,12 +242,12 @@ mod tests {
             all += exact.len();
             right += exact.iter().filter(|hit| hits.contains(hit)).count();
         }
-        assert!(right * 100 >= all * 97, "{right} of {all}");
+        assert!(right * 100 >= all * 95, "{right} of {all}");
     }
 
     #[test]
     fn rows_are_found_by_way_of_the_largest_segment_whatever_becomes_of_it() {
-        let index = Index::new(Options::new(DIM, Metric::Euclidean));
+        let index = Index::new(Options::new(12, Metric::Euclidean));
         add(&index, 1..=6_000, 6_000);
         assert_eq!(kept(&index), None);
         install(&index, index.seal_job().unwrap(), 1);
@@ -224,29 +274,39 @@ mod tests {
         assert_eq!(kept(&index), Some((3, 0)));
         check(&index, 6_101..=8_602);
         add(&index, 8_603..=9_600, 40);
-        assert_eq!(kept(&index), None);
+        assert!(kept(&index).is_some_and(|(_, rows)| rows > 900));
         check(&index, 6_101..=9_600);
+        // The dead make room for others.
+        index.apply(9_601, Vec::new(), &(8_603..=9_600).collect::<Vec<_>>());
+        add(&index, 9_602..=10_401, 40);
+        assert!(kept(&index).is_some_and(|(_, rows)| rows > 700));
+        check(&index, 9_602..=10_401);
+        add(&index, 10_402..=11_401, 40);
+        assert_eq!(kept(&index), None);
+        check(&index, 9_602..=11_401);
     }
 
     #[test]
     fn what_is_kept_goes_along_when_the_largest_is_mended() {
-        let mut options = Options::new(DIM, Metric::Euclidean);
+        // From 32 dimensions on there are lists.
+        let mut options = Options::new(40, Metric::Euclidean);
         options.seal_at = 1_000;
         let index = Index::new(options);
         add(&index, 1..=6_000, 6_000);
         install(&index, index.next_seal(false).unwrap(), 1);
-        add(&index, 6_001..=7_100, 50);
+        walk(&index);
+        add(&index, 6_001..=6_990, 50);
+        assert_eq!(kept(&index), Some((1, 990)));
         assert!(index.next_seal(false).is_none(), "it can wait");
-        index.apply(7_101, Vec::new(), &(1..=2_000).collect::<Vec<_>>());
+        index.apply(6_991, Vec::new(), &(1..=2_000).collect::<Vec<_>>());
         // What a job that is given up had taken is taken by the next.
         assert!(index.next_rewrite(false).is_some());
         let job = index.next_rewrite(false).unwrap();
-        add(&index, 7_102..=7_151, 50);
-        check(&index, 6_001..=7_151);
+        add(&index, 6_992..=7_041, 50);
+        check(&index, 6_001..=7_041);
         install(&index, job, 2);
-        assert_eq!(kept(&index), Some((2, 50)));
         let stats = index.snapshot().stats();
         assert_eq!((stats.segments, stats.tail_rows, stats.dead), (1, 50, 0));
-        check(&index, 6_001..=7_151);
+        check(&index, 6_001..=7_041);
     }
 }

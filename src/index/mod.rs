@@ -96,6 +96,8 @@ struct Parts<T> {
     frozen: Vec<Arc<Part<T>>>,
     /// Those that a job is putting into a segment that it mends.
     along: Vec<Arc<Part<T>>>,
+    /// What was forgotten of those.
+    leaving: Vec<u64>,
     /// Each larger than the next, like the digits of a binary counter, but for the largest.
     tail: Vec<Arc<Part<T>>>,
     /// Dead rows left out of the tail, whose stored vectors nothing needs; in the order they
@@ -129,6 +131,7 @@ impl<T: Clone + Send + Sync + 'static> Index<T> {
             sealed,
             frozen: Vec::new(),
             along: Vec::new(),
+            leaving: Vec::new(),
             tail,
             forgotten: Vec::new(),
             annex: None,
@@ -182,7 +185,7 @@ impl<T: Clone + Send + Sync + 'static> Index<T> {
             let long = if quiet {
                 options.graph_at.min(options.seal_at)
             } else {
-                parts.long(options)
+                parts.long_from(options)
             };
             if parts.frozen.is_empty() && parts.tail_rows() < long {
                 return false;
@@ -211,15 +214,17 @@ impl<T: Clone + Send + Sync + 'static> Index<T> {
             return None;
         }
         parts.give_back();
-        let tail = parts.goes_along(&self.options).unwrap_or(0);
-        let seal_at = self.options.seal_at;
-        let mut sources = job::to_rewrite(&parts.sealed, tail, seal_at, quiet, job::MAX_MERGED)?;
-        if tail > 0 && parts.is_largest(&sources) {
+        let (tail, seal_at) = (parts.goes_along(&self.options), self.options.seal_at);
+        let (mut sources, takes_along) =
+            job::to_rewrite(&parts.sealed, tail, seal_at, quiet, job::MAX_MERGED)?;
+        if takes_along {
             parts.along = std::mem::take(&mut parts.tail);
+            parts.leaving = std::mem::take(&mut parts.forgotten);
             sources.extend(parts.along.iter().cloned());
         }
         let busy = job::Busy::new(&self.rewriting);
-        Some(Job::new(self.options.clone(), sources, Vec::new(), busy).thorough(quiet))
+        let job = Job::new(self.options.clone(), sources, parts.leaving.clone(), busy);
+        Some(job.thorough(quiet).taking_along(takes_along))
     }
 
     fn sealing(&self, freeze: impl FnOnce(&mut Parts<T>, &Options) -> bool) -> Option<Job<T>> {
@@ -306,6 +311,7 @@ impl<T: Clone + Sync> Parts<T> {
     /// What a job that was given up had taken along.
     fn give_back(&mut self) {
         self.tail.splice(0..0, self.along.drain(..));
+        self.forgotten.append(&mut self.leaving);
     }
 
     fn freeze(&mut self) {

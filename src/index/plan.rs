@@ -287,10 +287,12 @@ impl Plan {
         let sum = |steps: &[Step]| steps.iter().map(|step| step.recall).sum::<f32>();
         #[expect(clippy::cast_precision_loss, reason = "few")]
         let less = (sum(before) - sum(&now)) / before.len().max(1) as f32;
-        (less <= ABOUT).then(|| Self {
+        let plan = Self {
             steps: Steps::of(now),
             ..self.clone()
-        })
+        };
+        let is_scanned = |plan: &Self| plan.way(Recall::default()) == Way::Scan;
+        (less <= ABOUT && is_scanned(self) == is_scanned(&plan)).then_some(plan)
     }
 
     /// Tries the ways that a part has, by who tells what they achieve among a share of its rows.

@@ -51,7 +51,7 @@ impl Refine<'_> {
         kept.collect()
     }
 
-    /// The same where some were linked before.
+    /// The same where some were linked before, and enough is left of that.
     pub(super) fn kept_of(
         &self,
         left: Left<'_>,
@@ -61,9 +61,12 @@ impl Refine<'_> {
         let nodes = u32::try_from(graph.len()).ok()?;
         let kept = (0..nodes).into_par_iter().map(|node| {
             let go_on = !cancel.load(Ordering::Relaxed);
-            go_on.then(|| match left.links(node) {
-                Some(links) => self.of_many(self.near(node, links), graph.stride),
-                None => self.chosen(self.around(graph, node), graph.stride),
+            go_on.then(|| {
+                let links = left.links(node).map(|links| self.near(node, links));
+                match links.filter(|links| links.len() >= KEPT) {
+                    Some(links) => self.of_many(links, graph.stride),
+                    None => self.chosen(self.around(graph, node), graph.stride),
+                }
             })
         });
         kept.collect()

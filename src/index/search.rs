@@ -202,7 +202,9 @@ impl<'s, T> Search<'s, '_, T> {
             };
             if self.offer_if_enough(&near, way, best) {
                 best.meet(&near.met);
-                best.walked = near.walked;
+                if near.walked.is_some() {
+                    best.walked = near.walked;
+                }
                 return;
             }
             if let (Way::Walk { .. }, Some(rows)) = (way, self.listed()) {

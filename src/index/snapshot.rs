@@ -21,7 +21,7 @@ pub(super) struct View<T> {
     pub(super) at: u64,
     pub(super) options: Options,
     pub(super) parts: Vec<Arc<Part<T>>>,
-    /// What rows of other parts are found by from the first.
+    /// What rows of other parts are found by.
     pub(super) annex: Option<Arc<Annex>>,
     live: usize,
 }
@@ -191,6 +191,11 @@ impl<T: Clone> Snapshot<T> {
         for part in &self.0.parts {
             if cost > most {
                 break;
+            }
+            let behind = self.0.annex.as_ref().filter(|_| behind::is_for(query));
+            if behind.is_some_and(|annex| part.is_kept_in(annex)) {
+                cost += behind::COST;
+                continue;
             }
             let columns = query.filter.map(|filter| (part.columns(), filter));
             let asked = columns.as_ref();

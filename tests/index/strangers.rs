@@ -58,7 +58,7 @@ fn strangers_find_as_much_as_rows_once_that_was_learnt() {
         let rows = vectors(row, 1_000_000, 500);
         let others = vectors(stranger, 2_000_000, 1_000);
         let before = recall(&index, &others);
-        assert!(before < 0.9, "{metric:?}: strangers found {before}");
+        assert!(before < 0.95, "{metric:?}: strangers found {before}");
         // Nothing tells, or what rows find is as it should be.
         assert_eq!(relearn(&index, &[]), []);
         assert_eq!(relearn(&index, &vectors(row, 3_000_000, 200)), []);

@@ -20,6 +20,7 @@ pub(super) use space::{Coded, Space};
 
 use crate::domain::Metric;
 use crate::simd::{AlignedBytes, AlignedRows, BLOCK};
+use rayon::prelude::*;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -70,9 +71,9 @@ impl Inverted {
         let coded = if new.len() == rows.len() {
             space.coded(rows)
         } else {
-            let coded = known.into_iter().zip(0..);
-            let coded =
-                coded.map(|(known, row)| known.unwrap_or_else(|| space.coded_row(rows, row).0));
+            let coded = known.into_par_iter().enumerate();
+            let coded = coded
+                .map(|(row, known)| known.unwrap_or_else(|| space.coded_row(rows, number(row)).0));
             coded.collect()
         };
         Some(Self::filed(Arc::clone(space), &coded))
