@@ -1,8 +1,9 @@
 //! The vectors of a collection, searchable: sealed HNSW segments, and a tail that is scanned.
 //!
 //! ```text
-//! apply -> tail (small immutable parts, scanned by codes)
-//!            | next_job, build (in the background: hnsw_rs, exported flat, mended)
+//! apply -> tail (small immutable parts, found by way of the largest segment, or scanned by codes)
+//!            | next_job, build (in the background: the largest segment mended, or a new one made:
+//!            |                  hnsw_rs, exported flat, refined)
 //!            v
 //!          sealed parts (a graph or lists, or both, and a plan) -- install swaps one atomic pointer
 //! ```
@@ -13,6 +14,9 @@
 //!
 //! It goes by rows of four bits a number (`codes`); the best are compared again, exactly. Lists
 //! (`inverted`) are scanned by sums of table look-ups; a `plan` picks the way for a recall.
+//!
+//! A segment that most rows of a new one come from is mended (`former`). Rows outside the largest segment
+//! are kept with those of it that are nearest (`annex`), and found by way of them (`behind`).
 //!
 //! Filters are answered from `columns`. The few rows that one lets through are compared one by one;
 //! where there are many, a walk goes on until it has followed enough of them, or lists show those
