@@ -11,6 +11,8 @@ const BULK: usize = 512;
 /// A tail that is found by way of the largest segment waits to go along with it, but not where it holds
 /// one row in so many of that, or so many times those of others that are sealed.
 const WAITS: (usize, usize) = (6, 3);
+/// Without the dead there is to be room for one row in so many of the segment's, or for so many.
+const ENOUGH: (usize, usize) = (32, 1 << 14);
 /// It goes along from one in so many of those rows on.
 const WORTH_IT: usize = 4;
 
@@ -45,8 +47,9 @@ impl<T: Clone + Sync> Parts<T> {
         let segment = self.segment_of(&annex).cloned()?;
         let living = Arc::new(Annex::of(options, &segment)?);
         let taken = self.take_over(options, &living, &annex, (&segment, &segment));
-        // Beside many that are not kept, a few are no gain.
-        self.annex = taken.filter(|()| living.has_room(rows)).map(|()| living);
+        // Beside many that are not kept, a few are no gain; and no commit should have to do this again soon.
+        let enough = rows.max((segment.len() / ENOUGH.0).min(ENOUGH.1));
+        self.annex = taken.filter(|()| living.has_room(enough)).map(|()| living);
         self.annex.clone()
     }
 
